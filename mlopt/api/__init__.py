@@ -1,0 +1,64 @@
+"""The Python API: one function for each command, documented and typed.
+
+Example:
+    >>> from pathlib import Path
+    >>> from mlopt import api
+    >>> result = api.optimize(Path("sample_models/digits_resnet"))  # doctest: +SKIP
+    >>> result.run.decision.chosen  # doctest: +SKIP
+    'int8-static'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlopt.api.cache import CacheListing, cache_entries, prune_cache
+    from mlopt.api.doctor import DoctorCheck, DoctorReport, doctor
+    from mlopt.api.init import init
+    from mlopt.api.optimize import OptimizeResult, optimize, plan
+    from mlopt.api.profile import ProfileResult, profile
+    from mlopt.api.recipes import list_recipes, show_recipe, validate_recipes
+    from mlopt.api.report import render_report
+    from mlopt.api.schema import schema
+
+_HOMES = {
+    "CacheListing": "cache", "cache_entries": "cache", "prune_cache": "cache",
+    "DoctorCheck": "doctor", "DoctorReport": "doctor", "doctor": "doctor",
+    "init": "init",
+    "OptimizeResult": "optimize", "optimize": "optimize", "plan": "optimize",
+    "ProfileResult": "profile", "profile": "profile",
+    "list_recipes": "recipes", "show_recipe": "recipes", "validate_recipes": "recipes",
+    "render_report": "report",
+    "schema": "schema",
+}  # fmt: skip
+
+__all__ = [
+    "CacheListing",
+    "DoctorCheck",
+    "DoctorReport",
+    "OptimizeResult",
+    "ProfileResult",
+    "cache_entries",
+    "doctor",
+    "init",
+    "list_recipes",
+    "optimize",
+    "plan",
+    "prune_cache",
+    "profile",
+    "render_report",
+    "schema",
+    "show_recipe",
+    "validate_recipes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a function's module when it is first asked for: each command loads only its own."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

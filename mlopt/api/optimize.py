@@ -1,0 +1,339 @@
+"""Build, measure and choose: ``mlopt optimize``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlopt import __version__
+from mlopt.api.document import candidate_document
+from mlopt.errors import ConfigError, RunError
+from mlopt.machine import describe_environment, usable_memory_bytes
+from mlopt.pipeline.builder import Builder
+from mlopt.pipeline.deadline import Deadline
+from mlopt.pipeline.execute import Tools, execute
+from mlopt.pipeline.planning import candidate_space, make_plan, override_budget, warnings_of
+from mlopt.pipeline.prepared import Prepared, prepare
+from mlopt.pipeline.quality import Scorer
+from mlopt.pipeline.recorder import Recorder, utc_now
+from mlopt.pipeline.timing import Timer
+from mlopt.project import LoadedProject, Project, load_project
+from mlopt.providers import available_providers
+from mlopt.report import SummaryRow, summary_rows, write_report
+from mlopt.search import FixedList
+from mlopt.store.cache import Cache, default_cache_dir
+from mlopt.store.hashing import sha256_file
+from mlopt.store.rundir import PLAN, RunDirectory
+from mlopt.types.decision import Outcome
+from mlopt.types.events import Event, OnEvent
+from mlopt.types.plan import Plan
+from mlopt.types.run import CandidateResult, Run
+from mlopt.workers import Limits
+
+EXIT_CODES: dict[Outcome, int] = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
+INTERRUPTED = 130
+DOCUMENT_SCHEMA_VERSION = 1
+MEMORY_SHARE = 0.8
+
+
+class OptimizeResult(NamedTuple):
+    """A finished run."""
+
+    run: Run
+    run_dir: Path
+
+    @property
+    def exit_code(self) -> int:
+        """0 the budget is met, 3 FAIL, 4 INCONCLUSIVE, 130 interrupted."""
+        if self.run.status == "interrupted":
+            return INTERRUPTED
+        if self.run.decision is None or self.run.status == "failed":
+            return EXIT_CODES["FAIL"]
+        return EXIT_CODES[self.run.decision.outcome]
+
+    @property
+    def rows(self) -> list[SummaryRow]:
+        """The summary table."""
+        return summary_rows(self.run)
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        decision = self.run.decision
+        return {
+            "schema_version": DOCUMENT_SCHEMA_VERSION,
+            "run_dir": str(self.run_dir),
+            "status": self.run.status,
+            "verdict": decision.outcome if decision is not None else "INCONCLUSIVE",
+            "chosen": decision.chosen if decision is not None else None,
+            "baseline": self.run.baseline.name,
+            "candidates": [candidate_document(c) for c in self.run.candidates],
+        }
+
+
+class Overrides(NamedTuple):
+    """What the command line changes in a project."""
+
+    recipes: Sequence[str] = ()
+    providers: Sequence[str] = ()
+    budget: Sequence[str] = ()
+    max_drop: float | None = None
+    batch_sizes: Sequence[int] = ()
+    allow_fallback: bool = False
+
+    def apply(self, loaded: LoadedProject) -> LoadedProject:
+        """The project with the changes.
+
+        Raises:
+            ConfigError: A value is wrong, or does not fit the rest.
+        """
+        project = loaded.project
+        changes: dict[str, Any] = {}
+        if self.recipes:
+            changes["recipes"] = tuple(self.recipes)
+        if self.providers:
+            changes["providers"] = tuple(self.providers)
+        if self.budget:
+            changes["budget"] = override_budget(self.budget)
+        if self.batch_sizes:
+            if any(size < 1 for size in self.batch_sizes):
+                raise ConfigError("--batch-size must be at least 1.")
+            changes["batch_sizes"] = tuple(self.batch_sizes)
+        if self.allow_fallback:
+            changes["allow_fallback"] = True
+        if self.max_drop is not None:
+            changes["metrics"] = _with_max_drop(project, self.max_drop)
+        changed = project.model_copy(update=changes)
+        if mistakes := changed.mistakes():
+            raise ConfigError("\n".join(f"{place}: {message}" for place, message in mistakes))
+        return loaded._replace(project=changed)
+
+    def arguments(self) -> list[str]:
+        """The options that say the same on a command line."""
+        options = [
+            ("--recipe", self.recipes),
+            ("--provider", self.providers),
+            ("--budget", self.budget),
+        ]
+        words = [word for name, values in options for value in values for word in (name, value)]
+        words += [word for size in self.batch_sizes for word in ("--batch-size", str(size))]
+        if self.max_drop is not None:
+            words += ["--max-drop", str(self.max_drop)]
+        return [*words, "--allow-fallback"] if self.allow_fallback else words
+
+
+def optimize(
+    project: Path = Path("."),
+    *,
+    out: Path | None = None,
+    recipes: Sequence[str] = (),
+    providers: Sequence[str] = (),
+    budget: Sequence[str] = (),
+    max_drop: float | None = None,
+    batch_sizes: Sequence[int] = (),
+    seed: int = 0,
+    time_limit_s: float | None = None,
+    allow_fallback: bool = False,
+    use_cache: bool = True,
+    keep_predictions: bool = True,
+    resume: Path | None = None,
+    on_event: OnEvent | None = None,
+) -> OptimizeResult:
+    """Builds candidates, measures them side by side, chooses one, confirms it and reports.
+
+    Args:
+        project: Directory of ``mlopt.yaml``, or the file.
+        out: Where the run's directory is made; default ``reports`` in the current directory.
+        recipes: Recipes to try, by name or path; default: those of the project.
+        providers: Execution providers; default: those of the project.
+        budget: Lines such as ``p99 < 5ms``, which replace those of the project.
+        max_drop: Margin of the first metric, in its units.
+        batch_sizes: Workloads; default: those of the project.
+        seed: The one number that all randomness derives from.
+        time_limit_s: Wall-clock limit.
+        allow_fallback: Let a candidate be chosen some of whose nodes ran on another provider.
+        use_cache: Take what is in the cache, and add to it.
+        keep_predictions: Store predictions and targets in the run's directory.
+        resume: Directory of a run that did not end; it goes on by its own plan.
+        on_event: Called with what is going on.
+
+    Raises:
+        MloptError: Anything in the project is wrong; no directory has been made then.
+    """
+    start = time.monotonic()
+    tell = on_event or (lambda event: None)
+    overrides = Overrides(recipes, providers, budget, max_drop, batch_sizes, allow_fallback)
+    with ExitStack() as stack:
+        cache = _cache(use_cache, stack)
+        loaded = overrides.apply(load_project(project))
+        if resume is not None:
+            stored = RunDirectory(resume)
+            run = stored.read_run()
+            made = _prepare(loaded, cache, tell)
+            _refuse_changed(run, made, resume)
+            plan, directory = stored.read_plan(), stored
+        else:
+            plan, made = _plan(loaded, overrides, project, cache, seed, time_limit_s, tell)
+            directory = RunDirectory.create(out or Path("reports"), plan.project, datetime.now(UTC))
+            run = _new_run(plan, directory)
+        recorder = Recorder(directory, run, tell)
+        for warning in warnings_of(plan):
+            recorder.warn("check", warning)
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlopt-")))
+        deadline = Deadline(plan.time_limit_s, start=start)
+        run = execute(_tools(plan, made, recorder, cache, deadline, work, keep_predictions))
+        tell(Event(phase="report", message="writing the report"))
+        write_report(directory.path)
+    return OptimizeResult(run, directory.path)
+
+
+def plan(
+    project: Path = Path("."),
+    *,
+    recipes: Sequence[str] = (),
+    providers: Sequence[str] = (),
+    budget: Sequence[str] = (),
+    max_drop: float | None = None,
+    batch_sizes: Sequence[int] = (),
+    seed: int = 0,
+    time_limit_s: float | None = None,
+    allow_fallback: bool = False,
+    on_event: OnEvent | None = None,
+) -> Plan:
+    """Checks the project, its model and its data, and says what :func:`optimize` would do.
+
+    Takes the arguments of :func:`optimize`.
+
+    Raises:
+        MloptError: Anything in the project is wrong.
+    """
+    overrides = Overrides(recipes, providers, budget, max_drop, batch_sizes, allow_fallback)
+    loaded = overrides.apply(load_project(project))
+    tell = on_event or (lambda event: None)
+    cache = Cache(default_cache_dir())
+    return _plan(loaded, overrides, project, cache, seed, time_limit_s, tell)[0]
+
+
+def _plan(
+    loaded: LoadedProject,
+    overrides: Overrides,
+    path: Path,
+    cache: Cache,
+    seed: int,
+    time_limit_s: float | None,
+    tell: OnEvent,
+) -> tuple[Plan, Prepared]:
+    if time_limit_s is not None and time_limit_s <= 0:
+        raise ConfigError(f"--time-limit must be positive, and is {time_limit_s:g}.")
+    space = candidate_space(loaded)
+    made = _prepare(loaded, cache, tell)
+    words = ["mlopt", "optimize", _shown(path), *overrides.arguments()]
+    words += ["--seed", str(seed)] if seed else []
+    words += ["--time-limit", f"{time_limit_s:g}"] if time_limit_s is not None else []
+    command = shlex.join(words)
+    return make_plan(made, space, command=command, seed=seed, time_limit_s=time_limit_s), made
+
+
+def _prepare(loaded: LoadedProject, cache: Cache, tell: OnEvent) -> Prepared:
+    return prepare(
+        loaded,
+        cache,
+        _limits(loaded.project),
+        lambda message, done: tell(Event(phase="check", message=message, done=done)),
+    )
+
+
+def _tools(
+    plan: Plan,
+    made: Prepared,
+    recorder: Recorder,
+    cache: Cache,
+    deadline: Deadline,
+    work: Path,
+    keep_predictions: bool,
+) -> Tools:
+    limits = _limits(made.project.project)
+    return Tools(
+        prepared=made,
+        recorder=recorder,
+        builder=Builder(made, cache, plan.seed),
+        scorer=Scorer(made, recorder, limits, deadline, work, keep_predictions),
+        timer=Timer(made, recorder, limits, deadline),
+        proposer=FixedList(plan.candidates),
+        limits=limits,
+        deadline=deadline,
+    )
+
+
+def _new_run(plan: Plan, directory: RunDirectory) -> Run:
+    usable = tuple(name for name, reason in available_providers().items() if reason is None)
+    return Run(
+        mlopt_version=__version__,
+        status="running",
+        started_at=utc_now(),
+        plan=plan,
+        plan_sha256=directory.write_plan(plan),
+        environment=describe_environment(usable),
+        candidates=tuple(CandidateResult(plan=candidate) for candidate in plan.candidates),
+        warnings=plan.notes,
+    )
+
+
+def _refuse_changed(run: Run, made: Prepared, path: Path) -> None:
+    """A run goes on only with the project, machine and libraries that it began with.
+
+    Raises:
+        RunError: One of them has changed, or the run has ended.
+    """
+    if run.status == "complete":
+        raise RunError(
+            f"{path} is complete: there is nothing to resume. Run 'mlopt report' to render it again."
+        )
+    if sha256_file(path / PLAN) != run.plan_sha256:
+        raise RunError(f"{path}/{PLAN} is not the plan that the run began with. Start a new run.")
+    here = describe_environment(())
+    before = run.environment
+    changed = {
+        "the project's Python code": run.plan.sources_sha256 != made.sources_sha256,
+        "the model": run.plan.model_sha256 != made.model_sha256,
+        "the data": run.plan.data != made.data,
+        "the machine": (here.cpu, here.cpus, here.cpu_flags)
+        != (before.cpu, before.cpus, before.cpu_flags),
+        "a library's version": here.libraries != before.libraries,
+    }
+    if found := [what for what, differs in changed.items() if differs]:
+        raise RunError(
+            f"{path} cannot be resumed: {' and '.join(found)} changed since it began, and only "
+            "measurements of one trial may be compared. Start a new run."
+        )
+
+
+def _with_max_drop(project: Project, max_drop: float) -> tuple[Any, ...]:
+    if not max_drop > 0:
+        raise ConfigError(f"--max-drop must be positive, and is {max_drop:g}.")
+    first = project.metrics[0].model_copy(update={"max_drop": max_drop, "max_drop_relative": None})
+    return (first, *project.metrics[1:])
+
+
+def _cache(use: bool, stack: ExitStack) -> Cache:
+    if use:
+        return Cache(default_cache_dir())
+    return Cache(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlopt-cache-"))))
+
+
+def _limits(project: Project) -> Limits:
+    own = project.limits.memory_mb
+    memory = int(own * 1e6) if own is not None else int(usable_memory_bytes() * MEMORY_SHARE)
+    return Limits(seconds=project.limits.seconds, memory_bytes=memory)
+
+
+def _shown(path: Path) -> str:
+    """The project's path as it can stand in a report: relative, without anything above it."""
+    relative = os.path.relpath(path)
+    return path.resolve().name if relative.startswith("..") else Path(relative).as_posix()

@@ -1,0 +1,6 @@
+"""Judge candidates by the contract, and choose."""
+
+from mlopt.decision.judge import judge
+from mlopt.decision.select import SELECTION_RULE, Choice, choose
+
+__all__ = ["SELECTION_RULE", "Choice", "choose", "judge"]

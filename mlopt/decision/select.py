@@ -1,0 +1,159 @@
+"""The choice among candidates, by a rule that stands in the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from mlopt.decision.judge import judge
+from mlopt.types.budget import BudgetLine
+from mlopt.types.decision import Outcome, Rejection, Verdict, worst
+from mlopt.types.estimate import Estimate
+from mlopt.types.measurement import Evidence, MetricResult
+from mlopt.types.run import CandidateResult
+
+SELECTION_RULE = (
+    "Of the candidates that ran wholly on their provider, FAIL no budget line and whose losses on "
+    "selection stay within the margins: those that PASS every budget line before those with an "
+    "INCONCLUSIVE one; then the smallest p50 at the first workload; then, among those whose p50 "
+    "cannot be told from the smallest (the interval of the paired ratio contains 1), the fewest "
+    "steps, then the smallest artifact. The chosen one is measured again, with fresh launches and on "
+    "the holdout; the verdict is that of the second measurement."
+)
+
+Ratio = Callable[[str, str], Estimate]
+
+
+class Choice(NamedTuple):
+    """What the rule chose; ``chosen`` is None when no candidate may ship.
+
+    Attributes:
+        outcome: Of the selection: FAIL when nothing is eligible.
+    """
+
+    chosen: str | None
+    reason: str
+    rejected: tuple[Rejection, ...]
+    tied_with: tuple[str, ...]
+    outcome: Outcome
+
+
+class _Eligible(NamedTuple):
+    result: CandidateResult
+    evidence: Evidence
+    outcome: Outcome
+
+    @property
+    def p50(self) -> float:
+        return self.evidence.measurements[0].p50_ms.value
+
+
+def choose(
+    results: Sequence[CandidateResult],
+    budget: Sequence[BudgetLine],
+    allow_fallback: bool,
+    p50_ratio: Ratio,
+) -> Choice:
+    """Applies :data:`SELECTION_RULE`.
+
+    Args:
+        results: All candidates, measured or not; the reference is passed over.
+        budget: The lines.
+        allow_fallback: Whether nodes may run on another provider than the one asked for.
+        p50_ratio: The paired ratio of the p50 of two candidates, by their names.
+    """
+    rejected: list[Rejection] = []
+    eligible: list[_Eligible] = []
+    for result in results:
+        if result.plan.role == "reference":
+            continue
+        reason = _reason_against(result, budget, allow_fallback)
+        if reason is not None:
+            rejected.append(Rejection(name=result.name, reason=reason))
+        elif result.selection is not None:
+            lines = judge(budget, result.selection, result.size_bytes)[: len(budget)]
+            eligible.append(_Eligible(result, result.selection, worst([v.outcome for v in lines])))
+    if not eligible:
+        return Choice(None, "no candidate may ship", tuple(rejected), (), "FAIL")
+    best = worst_of_best(eligible)
+    field = [e for e in eligible if e.outcome == best]
+    fastest = min(field, key=lambda e: e.p50)
+    ties = [
+        e for e in field if e is fastest or _tied(p50_ratio(e.result.name, fastest.result.name))
+    ]
+    chosen = min(ties, key=lambda e: (len(e.result.plan.steps), e.result.size_bytes or 0, e.p50))
+    name = chosen.result.name
+    rejected += [_slower(e, chosen, best, p50_ratio) for e in eligible if e is not chosen]
+    tied = tuple(e.result.name for e in ties if e is not chosen)
+    if tied:
+        reason = f"the simplest of {len(ties)} candidates whose p50 cannot be told apart"
+    else:
+        reason = f"the smallest p50 of {len(eligible)} eligible candidates"
+    return Choice(name, reason, tuple(rejected), tied, best)
+
+
+def worst_of_best(eligible: Sequence[_Eligible]) -> Outcome:
+    """PASS when some candidate passes every line, else INCONCLUSIVE."""
+    return "PASS" if any(e.outcome == "PASS" for e in eligible) else "INCONCLUSIVE"
+
+
+def _reason_against(
+    result: CandidateResult, budget: Sequence[BudgetLine], allow_fallback: bool
+) -> str | None:
+    if result.failure is not None:
+        return f"failed to {result.failure.during}: {result.failure.cause}"
+    if result.selection is None or not result.selection.measurements:
+        return "not measured: the run ended before"
+    if result.fell_back and not allow_fallback:
+        return _fallback(result)
+    for verdict in judge(budget, result.selection, result.size_bytes):
+        if verdict.outcome == "FAIL":
+            return f"'{verdict.line}' is certainly not met: {_shown(verdict)}"
+    metrics = result.selection.quality.metrics if result.selection.quality else ()
+    for metric in metrics:
+        if metric.max_drop is not None and _loss(metric) > metric.max_drop:
+            return (
+                f"loses {_loss(metric):.4g} of {metric.name} on {metric.split}; "
+                f"{metric.max_drop:.4g} is acceptable"
+            )
+    return None
+
+
+def _fallback(result: CandidateResult) -> str:
+    nodes = result.placement.nodes if result.placement is not None else {}
+    where = ", ".join(f"{count} on {name}" for name, count in nodes.items())
+    return f"did not run wholly on {result.plan.provider} ({where} of its nodes); --allow-fallback accepts that"
+
+
+def _loss(metric: MetricResult) -> float:
+    return -metric.delta.value if metric.higher_is_better else metric.delta.value
+
+
+def _shown(verdict: Verdict) -> str:
+    seen = verdict.observed
+    if seen is None or seen.low is None or seen.high is None:
+        return "not observed"
+    return f"{seen.value:.4g} ({seen.low:.4g} to {seen.high:.4g}) {verdict.unit}"
+
+
+def _tied(ratio: Estimate) -> bool:
+    return ratio.low is None or ratio.low <= 1.0
+
+
+def _slower(loser: _Eligible, chosen: _Eligible, best: Outcome, p50_ratio: Ratio) -> Rejection:
+    name = loser.result.name
+    if loser.outcome != best:
+        return Rejection(
+            name=name, reason="a budget line stays INCONCLUSIVE, and others PASS all of them"
+        )
+    ratio = p50_ratio(name, chosen.result.name)
+    if _tied(ratio):
+        return Rejection(
+            name=name,
+            reason=f"not certainly faster than {chosen.result.name}, which has fewer steps or bytes",
+        )
+    return Rejection(
+        name=name,
+        reason=f"{ratio.value:.2f} times the p50 of {chosen.result.name} "
+        f"({ratio.low:.2f} to {ratio.high:.2f})",
+    )

@@ -1,0 +1,1 @@
+"""Score an artifact on a split, and compare two sets of answers."""

@@ -1,0 +1,203 @@
+"""Compare the answers of candidates with the baseline's, example by example.
+
+Runs in a worker process: metrics may be the user's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlopt import stats
+from mlopt.errors import ConfigError, DataError
+from mlopt.evaluation.metrics import (
+    BUILTIN,
+    Task,
+    builtin_metric,
+    per_example_score,
+    predicted_classes,
+)
+from mlopt.store.snapshot import Snapshot
+from mlopt.types.estimate import Estimate
+from mlopt.types.measurement import MetricResult
+from mlopt.types.record import Record
+from mlopt.workers import emit
+from mlopt.workers.usercode import describe, load_object
+
+Array = np.ndarray[Any, Any]
+Metric = Callable[[Array, Array], float]
+
+
+class MetricRequest(Record):
+    """A metric to compute.
+
+    Attributes:
+        function: ``module:function`` of the user's; None for one of mlopt's.
+        max_drop: Absolute, or a share of the baseline's value when ``relative``.
+    """
+
+    name: str
+    function: str | None
+    higher_is_better: bool
+    max_drop: float | None
+    relative: bool
+
+
+class Pair(NamedTuple):
+    """Two sets of answers to the same examples, and the truth; the example axis first."""
+
+    candidate: Array
+    baseline: Array
+    targets: Array
+
+    @property
+    def classes(self) -> int:
+        """Width of the output."""
+        return self.baseline.shape[1] if self.baseline.ndim > 1 else 1
+
+
+def compare(
+    outputs: dict[str, str],
+    baseline: str,
+    snapshot: str,
+    split: str,
+    metrics: list[dict[str, Any]],
+    task: Task,
+    project_dir: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Compares every candidate with the baseline.
+
+    Args:
+        outputs: File of each candidate's outputs, ``.npy``, the baseline's among them.
+        baseline: Its name.
+        snapshot: Directory of the split.
+        split: Its name.
+        metrics: As :class:`MetricRequest`, in JSON.
+        task: Whether there are predicted classes that can flip.
+        project_dir: Where the user's code is imported from.
+        seed: For the bootstrap.
+
+    Returns:
+        For each candidate, ``metrics`` (a list of :class:`MetricResult`) and ``flip_rate``.
+
+    Raises:
+        ConfigError: A metric of the user's cannot be imported, or fails.
+        DataError: A metric is not defined on this data.
+    """
+    targets = Snapshot(Path(snapshot)).targets
+    if targets is None:
+        raise DataError(f"data.{split} has no targets to score against.")
+    truth = np.array(targets)
+    reference = np.load(outputs[baseline])
+    requests = [MetricRequest.model_validate(m) for m in metrics]
+    found: dict[str, Any] = {}
+    for number, (name, path) in enumerate(outputs.items()):
+        pair = Pair(np.load(path), reference, truth)
+        results = [
+            _result(request, pair, split, Path(project_dir), seed, name == baseline)
+            for request in requests
+        ]
+        found[name] = {
+            "metrics": [result.model_dump(mode="json") for result in results],
+            "flip_rate": flip_rate(pair) if task == "classification" else None,
+        }
+        emit("comparing", (number + 1) / len(outputs))
+    return found
+
+
+def flip_rate(pair: Pair) -> float:
+    """Share of the examples whose predicted class differs from the baseline's."""
+    return float((predicted_classes(pair.candidate) != predicted_classes(pair.baseline)).mean())
+
+
+def _result(
+    request: MetricRequest, pair: Pair, split: str, project_dir: Path, seed: int, is_baseline: bool
+) -> MetricResult:
+    metric = _metric(request, pair, project_dir)
+    value, base = metric(pair.candidate, pair.targets), metric(pair.baseline, pair.targets)
+    if not np.isfinite([value, base]).all():
+        raise DataError(
+            f"metrics: '{request.name}' is not defined on data.{split} (it gives {value}): "
+            "it may need more than one class, or more examples."
+        )
+    gained, lost = _right_and_wrong(request, pair)
+    if is_baseline:
+        delta, method = Estimate(value=0.0, low=0.0, high=0.0), "the baseline itself"
+    else:
+        delta, method = _delta(request, metric, pair, seed, gained, lost)
+    drop = request.max_drop
+    if drop is not None and request.relative:
+        drop *= abs(base)
+    return MetricResult(
+        name=request.name,
+        split=split,
+        examples=len(pair.targets),
+        value=value,
+        baseline_value=base,
+        delta=delta,
+        higher_is_better=request.higher_is_better,
+        max_drop=drop,
+        method=method,
+        gained=gained,
+        lost=lost,
+    )
+
+
+def _metric(request: MetricRequest, pair: Pair, project_dir: Path) -> Metric:
+    if request.function is None:
+        return builtin_metric(request.name, pair.classes)
+    place = f"metrics ({request.name})"
+    function = load_object(request.function, project_dir, place)
+
+    def call(outputs: Array, targets: Array) -> float:
+        try:
+            return float(function(outputs, targets))
+        except Exception as e:
+            raise ConfigError(
+                f"{place}: '{request.function}' raised {describe(e, project_dir)}"
+            ) from e
+
+    return call
+
+
+def _delta(
+    request: MetricRequest,
+    metric: Metric,
+    pair: Pair,
+    seed: int,
+    gained: int | None,
+    lost: int | None,
+) -> tuple[Estimate, str]:
+    """Candidate minus baseline, with the interval that fits the metric, and its name."""
+    n = len(pair.targets)
+    if gained is not None and lost is not None:
+        low, high = stats.tango_interval(gained, lost, n)
+        return Estimate(value=(gained - lost) / n, low=low, high=high), "Tango's score interval"
+    if request.function is None and BUILTIN[request.name].per_example:
+        scores = [
+            per_example_score(request.name, o, pair.targets)
+            for o in (pair.candidate, pair.baseline)
+        ]
+        unit = float(np.mean(scores[1])) or None
+        return stats.mean_delta(scores[0] - scores[1], seed=seed, unit=unit), "paired BCa bootstrap"
+
+    def statistic(rows: Array) -> float:
+        truth = pair.targets[rows]
+        return metric(pair.candidate[rows], truth) - metric(pair.baseline[rows], truth)
+
+    try:
+        return stats.bootstrap_delta(statistic, n, seed=seed), "paired BCa bootstrap"
+    except ValueError as e:
+        raise DataError(f"metrics: no interval for '{request.name}': {e}") from e
+
+
+def _right_and_wrong(request: MetricRequest, pair: Pair) -> tuple[int | None, int | None]:
+    """How many examples became right and wrong; (None, None) for other metrics than accuracy."""
+    if request.function is not None or request.name != "accuracy":
+        return None, None
+    now, before = (predicted_classes(o) == pair.targets for o in (pair.candidate, pair.baseline))
+    return int((now & ~before).sum()), int((~now & before).sum())

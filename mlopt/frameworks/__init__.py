@@ -1,0 +1,1 @@
+"""What mlopt needs to know of the frameworks that models are written in."""

@@ -1,0 +1,55 @@
+"""The fingerprint that stands in every run."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import psutil
+
+from mlopt.machine.limits import usable_cpus, usable_memory_bytes
+from mlopt.machine.processor import read_processor
+from mlopt.types.run import Environment
+
+LIBRARIES = (
+    "torch",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "numpy",
+    "scipy",
+    "torchmetrics",
+)
+
+
+def library_versions(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
+    """Versions of the installed distributions among ``names``; nothing is imported for it."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def describe_environment(providers: tuple[str, ...]) -> Environment:
+    """Describes the machine; it holds no host name, user name or path.
+
+    Args:
+        providers: Execution providers that are available, found by the caller.
+    """
+    processor = read_processor()
+    return Environment(
+        cpu=processor.model,
+        cpu_flags=tuple(sorted(processor.flags)),
+        architecture=processor.architecture,
+        cpus=usable_cpus(),
+        cpus_on_host=psutil.cpu_count() or 1,
+        memory_bytes=usable_memory_bytes(),
+        operating_system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        libraries=library_versions(),
+        providers=providers,
+    )

@@ -1,0 +1,209 @@
+"""From PyTorch to ONNX, with proof that both answer the same."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from mlopt.errors import BuildError
+from mlopt.types.artifact import Artifact, Format
+from mlopt.types.passes import Draft, Pass, PassContext
+from mlopt.types.tensors import BATCH, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+Exporter = Literal["dynamo", "torchscript"]
+
+PARITY_TOLERANCE = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-7}
+"""Largest accepted difference, over the largest magnitude in the tensor (at least 1)."""
+
+PARITY_EXAMPLES = 64
+EXTERNAL_DATA_FROM_BYTES = 1_500_000_000
+"""Protobuf ends at 2 GB; from here on the weights go into a file of their own."""
+
+
+class ExportOnnx(Pass):
+    """Exports with torch's dynamo exporter, or the TorchScript one where that fails.
+
+    Attributes:
+        exporter: ``auto`` tries dynamo first and records which one ran.
+        opset: Version of the ONNX operator set.
+    """
+
+    name: ClassVar[str] = "export_onnx"
+    summary: ClassVar[str] = "PyTorch to ONNX, checked against PyTorch on real examples"
+    consumes: ClassVar[Format] = "torch"
+    produces: ClassVar[Format] = "onnx"
+    splits: ClassVar[tuple[str, ...]] = ("selection",)
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript", "onnxruntime")
+
+    exporter: Literal["auto", "dynamo", "torchscript"] = "auto"
+    opset: Annotated[int, Field(ge=13, le=24)] = 18
+
+    def apply(self, artifact: Artifact, context: PassContext) -> Draft:
+        """Exports, and compares the answers.
+
+        Raises:
+            BuildError: No exporter can do it, or the answers differ.
+        """
+        from mlopt.frameworks.torch_module import load_module
+
+        module, model = load_module(artifact, context.project_dir)
+        manifest = artifact.manifest
+        example = _example(context, manifest.inputs)
+        path = context.workspace / "model.onnx"
+        tried: dict[str, str] = {}
+        order: tuple[Exporter, ...] = (
+            ("dynamo", "torchscript") if self.exporter == "auto" else (self.exporter,)
+        )
+        for exporter in order:
+            context.emit(f"exporting with the {exporter} exporter")
+            try:
+                self._export(exporter, module, manifest.inputs, model.outputs, example, path)
+            except Exception as e:  # the exporters raise anything
+                tried[exporter] = f"{type(e).__name__}: {_first_line(e)}"
+                for leftover in context.workspace.iterdir():
+                    leftover.unlink()
+                continue
+            context.emit("comparing with PyTorch")
+            facts = check_parity(module, path, model.outputs, manifest.inputs, context)
+            facts |= {"exporter": exporter, "opset": self.opset}
+            if tried:
+                facts["fallback_because"] = tried
+            return Draft(
+                main="model.onnx", inputs=manifest.inputs, outputs=manifest.outputs, facts=facts
+            )
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
+        raise BuildError(f"no exporter can export the model ({reasons})")
+
+    def _export(
+        self,
+        exporter: Exporter,
+        module: torch.nn.Module,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[str, ...],
+        example: Arrays,
+        path: Path,
+    ) -> None:
+        import torch
+
+        from mlopt.frameworks.torch_module import arguments_for, as_tensors
+
+        positional, named = arguments_for(module, as_tensors(example))
+        axes = {
+            spec.name: {i: size for i, size in enumerate(spec.shape) if isinstance(size, str)}
+            for spec in inputs
+        }
+        weights = sum(p.numel() * p.element_size() for p in module.parameters())
+        options: dict[str, Any] = {
+            "input_names": [spec.name for spec in inputs],
+            "output_names": list(outputs),
+            "opset_version": self.opset,
+            "external_data": weights > EXTERNAL_DATA_FROM_BYTES,
+            "verbose": False,
+        }
+        if exporter == "dynamo":
+            options |= {"dynamo": True, "dynamic_shapes": _dynamic_shapes(axes, bool(named))}
+        else:
+            every = {**axes, **{name: {0: BATCH} for name in outputs if any(axes.values())}}
+            options |= {"dynamo": False, "dynamic_axes": every}
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(module, positional, path, kwargs=named or None, **options)
+
+
+def _dynamic_shapes(axes: dict[str, dict[int, str]], by_name: bool) -> Any:
+    """The dynamic axes as torch.export takes them; axes of one name are one dimension."""
+    import torch
+
+    dims = {name: torch.export.Dim(name) for one in axes.values() for name in one.values()}
+    shapes = {name: {i: dims[axis] for i, axis in one.items()} for name, one in axes.items()}
+    return shapes if by_name else tuple(shapes.values())
+
+
+def _example(context: PassContext, inputs: tuple[TensorSpec, ...]) -> Arrays:
+    """A real batch of two: exporters take a size of one for a constant."""
+    return next(iter(context.data("selection", fixed_batch(inputs) or 2)))
+
+
+def fixed_batch(inputs: tuple[TensorSpec, ...]) -> int | None:
+    """The batch size that the model insists on; None when it is dynamic."""
+    size = inputs[0].shape[0]
+    return size if isinstance(size, int) else None
+
+
+def check_parity(
+    module: torch.nn.Module,
+    path: Path,
+    outputs: tuple[str, ...],
+    inputs: tuple[TensorSpec, ...],
+    context: PassContext,
+) -> dict[str, Any]:
+    """Compares the exported model with PyTorch, on real examples and several batch sizes.
+
+    Returns:
+        Facts: the number of examples and the largest relative error.
+
+    Raises:
+        BuildError: An output differs by more than its dtype's tolerance, or a prediction differs.
+    """
+    import onnxruntime as ort
+    import torch
+
+    from mlopt.frameworks.torch_module import as_tensors, call_module, name_outputs
+
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    seen, largest = 0, 0.0
+    fixed = fixed_batch(inputs)
+    for size in (fixed,) if fixed else (1, 7, PARITY_EXAMPLES - 8):
+        batch = next(iter(context.data("selection", size)))
+        with torch.inference_mode():
+            wanted = name_outputs(call_module(module, as_tensors(batch)), outputs)
+        found = dict(zip(names, session.run(None, dict(batch)), strict=True))
+        for name in outputs:
+            largest = max(largest, _difference(name, found[name], wanted[name].numpy()))
+        seen += len(next(iter(batch.values())))
+    return {"parity_examples": seen, "parity_largest_error": largest}
+
+
+def _difference(name: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> float:
+    import numpy as np
+
+    if found.shape != wanted.shape:
+        raise BuildError(
+            f"output '{name}' has shape {list(found.shape)} in ONNX and {list(wanted.shape)} in PyTorch"
+        )
+    if not np.issubdtype(wanted.dtype, np.floating):
+        if not np.array_equal(found, wanted):
+            raise BuildError(f"output '{name}' differs between ONNX and PyTorch")
+        return 0.0
+    tolerance = PARITY_TOLERANCE[str(wanted.dtype)]
+    scale = max(1.0, float(np.abs(wanted).max()))
+    error = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max()) / scale
+    if not error <= tolerance:
+        raise BuildError(
+            f"output '{name}' differs between ONNX and PyTorch by {error:.2g} of its magnitude; "
+            f"{tolerance:g} is accepted for {wanted.dtype}"
+        )
+    if wanted.ndim == 2 and wanted.shape[1] > 1:
+        top = np.sort(wanted, axis=1)
+        clear = top[:, -1] - top[:, -2] > 2 * tolerance * scale
+        if (found.argmax(axis=1) != wanted.argmax(axis=1))[clear].any():
+            raise BuildError(f"output '{name}' predicts other classes in ONNX than in PyTorch")
+    return error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else ""

@@ -1,0 +1,200 @@
+"""Static INT8: scales for weights and activations, fixed by calibration."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from mlopt.errors import BuildError
+from mlopt.machine.processor import has_vnni
+from mlopt.types.artifact import Artifact, Format
+from mlopt.types.passes import Draft, Pass, PassContext
+from mlopt.types.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+
+
+class Int8Static(Pass):
+    """ONNX Runtime's static quantizer, in the QDQ format.
+
+    Attributes:
+        calibration: How the range of an activation is chosen.
+        percentile: Share of the values inside the range, for ``calibration: percentile``.
+        samples: Most calibration examples.
+        activations: ``auto`` takes uint8 on x86, whose kernels multiply unsigned by signed, and
+            int8 elsewhere.
+        per_channel: A scale for each output channel of a weight.
+        reduce_range: 7 bits for weights. ``auto`` does so where 8-bit products would saturate:
+            on x86 without VNNI or AMX.
+        exclude: Names of nodes that stay in float.
+    """
+
+    name: ClassVar[str] = "int8_static"
+    summary: ClassVar[str] = "static INT8 with calibration (ONNX Runtime, QDQ)"
+    consumes: ClassVar[Format] = "onnx"
+    produces: ClassVar[Format] = "onnx"
+    splits: ClassVar[tuple[str, ...]] = ("calibration",)
+    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+
+    calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    samples: Annotated[int, Field(gt=0)] = 256
+    activations: Literal["auto", "uint8", "int8"] = "auto"
+    per_channel: bool = True
+    reduce_range: bool | Literal["auto"] = "auto"
+    exclude: tuple[str, ...] = ()
+
+    def resolve(self, cpu_flags: frozenset[str]) -> Self:
+        """Chooses types and range for this CPU."""
+        x86 = bool(cpu_flags & {"sse4_1", "avx", "avx2"})
+        activations = (
+            ("uint8" if x86 else "int8") if self.activations == "auto" else self.activations
+        )
+        reduce = (
+            x86 and not has_vnni(cpu_flags) if self.reduce_range == "auto" else self.reduce_range
+        )
+        return self.model_copy(update={"activations": activations, "reduce_range": reduce})
+
+    def apply(self, artifact: Artifact, context: PassContext) -> Draft:
+        """Calibrates one batch at a time, and quantizes.
+
+        Raises:
+            BuildError: Nothing in the graph can be quantized.
+        """
+        from onnxruntime.quantization import (
+            CalibrationMethod,
+            QuantFormat,
+            QuantType,
+            quantize_static,
+        )
+
+        prepared = context.scratch() / "prepared.onnx"
+        preparation = preprocess(artifact.main_file, prepared)
+        reader = StreamingReader(artifact.manifest.inputs, context, self.samples)
+        types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+        methods = {
+            "minmax": CalibrationMethod.MinMax,
+            "entropy": CalibrationMethod.Entropy,
+            "percentile": CalibrationMethod.Percentile,
+        }
+        large = artifact.manifest.size_bytes > 1_500_000_000
+        context.emit(f"calibrating on {reader.examples} examples")
+        quantize_static(
+            str(prepared),
+            str(context.workspace / "model.onnx"),
+            reader,
+            quant_format=QuantFormat.QDQ,
+            per_channel=self.per_channel,
+            reduce_range=self.reduce_range is True,
+            activation_type=types[self.activations],
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=list(self.exclude),
+            use_external_data_format=large,
+            calibrate_method=methods[self.calibration],
+            extra_options={
+                # One batch at a time: its activations are reduced to a range or a histogram before
+                # the next one runs. (CalibMaxIntermediateOutputs drops what it clears unread.)
+                "CalibStridedMinMax": 1,
+                "CalibPercentile": self.percentile,
+                "CalibTensorRangeSymmetric": self.activations == "int8",
+            },
+        )
+        facts = quantized_operators(context.workspace / "model.onnx", "QuantizeLinear")
+        facts |= {"calibration_examples": reader.examples, "preparation": preparation}
+        return Draft(
+            main="model.onnx",
+            inputs=artifact.manifest.inputs,
+            outputs=artifact.manifest.outputs,
+            facts=facts,
+        )
+
+
+class StreamingReader:
+    """Feeds calibration batches to ONNX Runtime, which asks for them range by range."""
+
+    BATCH = 8
+
+    def __init__(self, inputs: tuple[TensorSpec, ...], context: PassContext, most: int) -> None:
+        """Prepares to read at most ``most`` examples of the calibration split.
+
+        Raises:
+            BuildError: The split has not one batch of the size that the model insists on.
+        """
+        size = inputs[0].shape[0]
+        self._size = size if isinstance(size, int) else self.BATCH
+        available = min(most, context.examples("calibration"))
+        # A fixed batch axis takes whole batches only.
+        self._batches = (
+            available // self._size if isinstance(size, int) else -(-available // self._size)
+        )
+        if self._batches == 0:
+            raise BuildError(
+                f"calibration has {available} examples, and the model takes batches of exactly {size}"
+            )
+        self.examples = min(available, self._batches * self._size)
+        self._context = context
+        self._source = iter(context.data("calibration", self._size))
+        self._done = 0
+        self._end = self._batches
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Restricts what comes next; ONNX Runtime asks for ranges in their order."""
+        self._end = end_index
+
+    def get_next(self) -> Mapping[str, np.ndarray[Any, Any]] | None:
+        """The next batch of the range, or None at its end."""
+        if self._done >= self._end:
+            return None
+        batch = next(self._source)
+        left = self.examples - self._done * self._size
+        self._done += 1
+        self._context.emit("calibrating", self._done / self._batches)
+        return {name: array[:left] for name, array in batch.items()}
+
+
+def preprocess(source: Path, target: Path) -> str:
+    """Shape inference and graph optimization before quantization.
+
+    Returns:
+        Which variant worked: symbolic shape inference fails on some graphs.
+
+    Raises:
+        BuildError: None does.
+    """
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    failure: Exception | None = None
+    for variant, skip in (("full", False), ("without symbolic shape inference", True)):
+        try:
+            quant_pre_process(str(source), str(target), skip_symbolic_shape=skip)
+        except Exception as e:  # sympy and onnx raise anything
+            failure = e
+            continue
+        return variant
+    raise BuildError(f"pre-processing failed: {failure}") from failure
+
+
+def quantized_operators(path: Path, marker: str) -> dict[str, Any]:
+    """Facts on a quantized graph: how many operators of which type it has.
+
+    Raises:
+        BuildError: There is no ``marker`` among them: nothing was quantized.
+    """
+    import onnx
+
+    model: onnx.ModelProto = onnx.load(str(path), load_external_data=False)
+    counts = Counter(node.op_type for node in model.graph.node)
+    if not any(marker in name for name in counts):
+        raise BuildError(
+            f"nothing in the graph can be quantized (it has {', '.join(sorted(counts))})"
+        )
+    return {"operators": dict(counts.most_common())}

@@ -1,0 +1,1 @@
+"""Propose, build, measure, decide, store."""

@@ -1,0 +1,144 @@
+"""Build candidates step by step; what two of them have in common is built once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from mlopt import __version__
+from mlopt.errors import BuildError, MloptError
+from mlopt.machine import read_processor
+from mlopt.machine.environment import library_versions
+from mlopt.passes import PASSES
+from mlopt.pipeline.prepared import Prepared
+from mlopt.pipeline.seal import seal
+from mlopt.store.cache import Cache
+from mlopt.store.hashing import sha256_file, sha256_json
+from mlopt.types.artifact import Artifact, LineageStep
+from mlopt.types.candidate import Step
+from mlopt.types.passes import Draft, Pass
+from mlopt.workers import Limits, run_task
+
+
+class Built(NamedTuple):
+    """An artifact, and how many of its steps came out of the cache."""
+
+    artifact: Artifact
+    cached_steps: int
+
+
+class Builder:
+    """Applies passes in worker processes, through the cache."""
+
+    def __init__(self, prepared: Prepared, cache: Cache, seed: int) -> None:
+        """Prepares to build from ``prepared.source``."""
+        self._prepared = prepared
+        self._cache = cache
+        self._seed = seed
+        self._failed: dict[str, MloptError] = {}
+
+    def build(
+        self,
+        steps: tuple[Step, ...],
+        limits: Limits,
+        on_event: Callable[[str, float | None], None],
+    ) -> Built:
+        """Applies ``steps`` to the source, one after the other.
+
+        Raises:
+            MloptError: A step failed, now or for an earlier candidate of this run.
+        """
+        artifact, cached = self._prepared.source, 0
+        for step in steps:
+            artifact, hit = self._apply(step, artifact, limits, on_event)
+            cached += hit
+        return Built(artifact, cached)
+
+    def _apply(
+        self,
+        step: Step,
+        source: Artifact,
+        limits: Limits,
+        on_event: Callable[[str, float | None], None],
+    ) -> tuple[Artifact, bool]:
+        kind = PASSES[step.transformation]
+        resolved = kind.model_validate(step.options).resolve(read_processor().flags)
+        key = self._key(resolved, source)
+        if key in self._failed:
+            raise self._failed[key]
+
+        def fill(workspace: Path) -> None:
+            on_event(f"{resolved.name}: starting", None)
+            self._run(resolved, source, workspace, key, limits, on_event)
+
+        try:
+            path, hit = self._cache.get_or_build("artifacts", key, fill)
+        except MloptError as e:
+            self._failed[key] = e
+            raise
+        return Artifact.open(path), hit
+
+    def _run(
+        self,
+        step: Pass,
+        source: Artifact,
+        workspace: Path,
+        key: str,
+        limits: Limits,
+        on_event: Callable[[str, float | None], None],
+    ) -> None:
+        parameters = step.model_dump(mode="json")
+        with self._cache.workspace() as scratch:
+            answer = run_task(
+                "mlopt.pipeline.tasks.build:build",
+                {
+                    "transformation": step.name,
+                    "parameters": parameters,
+                    "artifact": str(source.directory),
+                    "workspace": str(workspace),
+                    "scratch": str(scratch),
+                    "project_dir": str(self._prepared.project.directory),
+                    "snapshots": {s: str(self._snapshot(step, s)) for s in step.splits},
+                    "seed": self._seed,
+                },
+                limits,
+                lambda message, done: on_event(f"{step.name}: {message}", done),
+            )
+        draft = Draft.model_validate(answer)
+        lineage = LineageStep(
+            transformation=step.name,
+            parameters=parameters,
+            facts=draft.facts,
+            versions=library_versions(step.libraries),
+            seed=self._seed,
+        )
+        seal(workspace, draft, step.produces, (*source.manifest.lineage, lineage), key)
+
+    def _key(self, step: Pass, source: Artifact) -> str:
+        """Everything that shapes what a step makes."""
+        return sha256_json(
+            {
+                "pass": step.name,
+                "parameters": step.model_dump(mode="json"),
+                "input": source.manifest.key,
+                "pass_source": sha256_file(Path(inspect.getfile(type(step)))),
+                "seed": self._seed,
+                "libraries": library_versions(step.libraries),
+                "data": {
+                    s: self._prepared.data[s].sha256
+                    for s in step.splits
+                    if s in self._prepared.data
+                },
+                "mlopt": __version__,
+            }
+        )
+
+    def _snapshot(self, step: Pass, split: str) -> Path:
+        try:
+            return self._prepared.snapshots[split]
+        except KeyError:
+            raise BuildError(
+                f"'{step.name}' needs the split '{split}': add data.{split} to mlopt.yaml"
+            ) from None

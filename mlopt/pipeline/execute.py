@@ -1,0 +1,197 @@
+"""One run, from a plan to a decision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mlopt.decision import choose, judge
+from mlopt.errors import MloptError
+from mlopt.pipeline.builder import Builder
+from mlopt.pipeline.deadline import Deadline
+from mlopt.pipeline.prepared import Prepared
+from mlopt.pipeline.quality import Scorer, failure_of
+from mlopt.pipeline.ratios import p50_ratio_between
+from mlopt.pipeline.recorder import Recorder, utc_now
+from mlopt.pipeline.seal import artifact_sha256
+from mlopt.pipeline.timing import Timer
+from mlopt.search import Proposer
+from mlopt.types.artifact import Artifact
+from mlopt.types.candidate import PlannedCandidate
+from mlopt.types.decision import Decision, Outcome, worst
+from mlopt.types.run import CandidateResult, Run
+from mlopt.workers import Limits
+
+
+class Tools(NamedTuple):
+    """What a run works with."""
+
+    prepared: Prepared
+    recorder: Recorder
+    builder: Builder
+    scorer: Scorer
+    timer: Timer
+    proposer: Proposer
+    limits: Limits
+    deadline: Deadline
+
+
+def execute(tools: Tools) -> Run:
+    """Proposes, builds, scores, times, decides and confirms; every step is on disk at once.
+
+    Ctrl-C ends it early: the run then holds what there is, and is marked.
+    """
+    recorder = tools.recorder
+    try:
+        artifacts: dict[str, Artifact] = {}
+        while batch := tools.proposer.ask():
+            artifacts |= _build(tools, batch)
+            _measure(tools, artifacts)
+            tools.proposer.tell([recorder.run.candidate(c.name) for c in batch])
+        recorder.set(decision=_decide(tools, artifacts))
+        broken = recorder.run.baseline.selection is None
+        recorder.set(status="failed" if broken else "complete", finished_at=utc_now())
+    except KeyboardInterrupt:
+        recorder.set(
+            status="interrupted",
+            partial="interrupted before all was measured",
+            finished_at=utc_now(),
+        )
+    return recorder.run
+
+
+def _build(tools: Tools, batch: Sequence[PlannedCandidate]) -> dict[str, Artifact]:
+    """Builds candidates; the baseline first, since nothing can be said without it."""
+    recorder, deadline = tools.recorder, tools.deadline
+    built: dict[str, Artifact] = {}
+    order = sorted(batch, key=lambda c: c.role != "baseline")
+    with recorder.timing("build"):
+        for number, candidate in enumerate(order):
+            recorder.directory.append_candidate(candidate)
+            if deadline.passed(deadline.building):
+                recorder.update(candidate.name, status="skipped")
+                recorder.set(
+                    partial="the time limit ended building before every candidate was built"
+                )
+                continue
+            start, end = number / len(order), (number + 1) / len(order)
+            recorder.tell("build", candidate.name, start)
+            try:
+                result = tools.builder.build(
+                    candidate.steps,
+                    deadline.limits(tools.limits, deadline.building),
+                    recorder.teller("build", candidate.name, start, end),
+                )
+            except MloptError as e:
+                recorder.fail(candidate.name, failure_of("build", e))
+                continue
+            manifest = result.artifact.manifest
+            built[candidate.name] = result.artifact
+            recorder.update(
+                candidate.name,
+                status="built",
+                artifact_sha256=artifact_sha256(manifest),
+                size_bytes=manifest.size_bytes,
+                lineage=manifest.lineage,
+                cached_steps=result.cached_steps,
+                settings=candidate.settings,
+            )
+    return {c.name: built[c.name] for c in batch if c.name in built}
+
+
+def _measure(tools: Tools, artifacts: dict[str, Artifact]) -> None:
+    """Scores and times what was built, on the selection split."""
+    recorder = tools.recorder
+    waiting = {n: a for n, a in artifacts.items() if recorder.run.candidate(n).selection is None}
+    baseline = recorder.run.baseline.name
+    if not waiting or baseline not in artifacts:
+        return
+    with recorder.timing("score"):
+        qualities = tools.scorer.score(
+            {baseline: artifacts[baseline], **waiting}, "selection", "score"
+        )
+    scored = {n: a for n, a in artifacts.items() if n in qualities}
+    if baseline not in scored:
+        return
+    with recorder.timing("time"):
+        tools.timer.time(scored, qualities, "selection", "time")
+
+
+def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:
+    """Chooses on selection, and confirms the choice on the holdout."""
+    recorder = tools.recorder
+    run = recorder.run
+    if run.baseline.selection is None or run.baseline.failure is not None:
+        why = run.baseline.failure.cause if run.baseline.failure else "the time limit came first"
+        return Decision(
+            chosen=None,
+            outcome="FAIL" if run.baseline.failure else "INCONCLUSIVE",
+            reason=f"the baseline {run.baseline.name} could not be measured: {why}",
+        )
+    plan = run.plan
+    choice = choose(
+        run.candidates,
+        plan.budget,
+        plan.allow_fallback,
+        p50_ratio_between(run, recorder.directory.path),
+    )
+    if choice.chosen is None:
+        return Decision(
+            chosen=None,
+            outcome=_outcome_of_none(run),
+            reason=choice.reason,
+            rejected=choice.rejected,
+        )
+    chosen = artifacts[choice.chosen]
+    recorder.directory.write_model(chosen, session_settings(recorder.run.candidate(choice.chosen)))
+    _confirm(tools, artifacts, choice.chosen)
+    confirmed = recorder.run.candidate(choice.chosen)
+    return _verdict_of(confirmed, choice.reason, recorder.run).model_copy(
+        update={"rejected": choice.rejected, "tied_with": choice.tied_with}
+    )
+
+
+def session_settings(candidate: CandidateResult) -> str:
+    """What ships beside the model: how the session that was measured was set up."""
+    plan = candidate.plan
+    settings = {"runner": plan.runner, "provider": plan.provider, "settings": plan.settings}
+    return json.dumps(settings, indent=1) + "\n"
+
+
+def _outcome_of_none(run: Run) -> Outcome:
+    """FAIL when every candidate fails; INCONCLUSIVE when some were never measured."""
+    unmeasured = [c for c in run.candidates if c.status in {"planned", "built", "skipped"}]
+    return "INCONCLUSIVE" if unmeasured else "FAIL"
+
+
+def _verdict_of(confirmed: CandidateResult, reason: str, run: Run) -> Decision:
+    evidence = confirmed.confirmation
+    if evidence is None or evidence.quality is None or not evidence.measurements:
+        why = confirmed.failure.cause if confirmed.failure else "the time limit came first"
+        outcome: Outcome = "FAIL" if confirmed.failure else "INCONCLUSIVE"
+        return Decision(
+            chosen=confirmed.name,
+            outcome=outcome,
+            reason=f"{reason}; it could not be confirmed: {why}",
+        )
+    verdicts = judge(run.plan.budget, evidence, confirmed.size_bytes)
+    return Decision(
+        chosen=confirmed.name,
+        outcome=worst([verdict.outcome for verdict in verdicts]),
+        reason=reason,
+        verdicts=verdicts,
+    )
+
+
+def _confirm(tools: Tools, artifacts: dict[str, Artifact], chosen: str) -> None:
+    """Fresh launches and the holdout, for the chosen one and the baseline."""
+    recorder, deadline = tools.recorder, tools.deadline
+    if deadline.passed(deadline.moment):
+        recorder.set(partial="the time limit came before the choice could be confirmed")
+        return
+    pair = {name: artifacts[name] for name in dict.fromkeys((recorder.run.baseline.name, chosen))}
+    with recorder.timing("confirm"):
+        qualities = tools.scorer.score(pair, "holdout", "confirm")
+        if qualities.keys() == pair.keys():
+            tools.timer.time(pair, qualities, "holdout", "confirm")

@@ -1,0 +1,127 @@
+"""The user's model and data, checked, and kept where everybody can read them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from mlopt import __version__
+from mlopt.machine.environment import library_versions
+from mlopt.pipeline.seal import seal
+from mlopt.project import FILE, LoadedProject
+from mlopt.store.cache import Cache
+from mlopt.store.hashing import sha256_file, sha256_json, sha256_sources
+from mlopt.store.snapshot import Snapshot
+from mlopt.types.artifact import Artifact, LineageStep
+from mlopt.types.passes import Draft
+from mlopt.types.plan import SplitSummary
+from mlopt.workers import Limits, run_task
+
+SOURCE_LIBRARIES = ("torch", "safetensors", "onnx")
+
+
+class Prepared(NamedTuple):
+    """What candidates are built from and measured on.
+
+    Attributes:
+        source: The model as the user brought it.
+        snapshots: Directory of each split.
+        data: What is known of each split.
+    """
+
+    project: LoadedProject
+    source: Artifact
+    snapshots: dict[str, Path]
+    data: dict[str, SplitSummary]
+    sources_sha256: str
+    model_sha256: str
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The batch size that the model insists on; None when it is dynamic."""
+        size = self.project.project.inputs[0].shape[0]
+        return size if isinstance(size, int) else None
+
+
+def prepare(
+    loaded: LoadedProject,
+    cache: Cache,
+    limits: Limits,
+    on_event: Callable[[str, float | None], None],
+) -> Prepared:
+    """Reads data and model in a worker; the model only if it is not in the cache.
+
+    Raises:
+        ConfigError: The user's code cannot be imported.
+        DataError: A split breaks the contract.
+        ModelError: The model cannot be loaded, or does not accept the data.
+    """
+    project, directory = loaded
+    files = {key: sha256_file(directory / path) for key, path in project.model.files().items()}
+    sources = sha256_sources(directory)
+    model_hash = sha256_json({"files": files, "model": project.model.model_dump(mode="json")})
+    key = sha256_json(
+        {
+            "source": project.model.name,
+            "model": model_hash,
+            "sources": sources,
+            "inputs": [spec.model_dump(mode="json") for spec in project.inputs],
+            "outputs": project.outputs,
+            "libraries": library_versions(SOURCE_LIBRARIES),
+            "mlopt": __version__,
+        }
+    )
+    known = cache.find("artifacts", key)
+    with cache.workspace() as workspace:
+        snapshots, model = workspace / "snapshots", workspace / "model"
+        snapshots.mkdir()
+        model.mkdir()
+        outputs = None
+        if known is not None:
+            outputs = [o.model_dump(mode="json") for o in Artifact.open(known).manifest.outputs]
+        answer = run_task(
+            "mlopt.pipeline.tasks.prepare:prepare",
+            {
+                "project_file": str(directory / FILE),
+                "snapshots": str(snapshots),
+                "model_workspace": None if known is not None else str(model),
+                "outputs": outputs,
+            },
+            limits,
+            on_event,
+        )
+        if known is None:
+            known = _store_model(cache, key, model, Draft.model_validate(answer["draft"]), loaded)
+        kept = {split: _store_snapshot(cache, snapshots / split) for split in answer["splits"]}
+    data = {}
+    for split, path in kept.items():
+        index = Snapshot(path).index
+        data[split] = SplitSummary(
+            examples=index.examples, sha256=index.sha256, duplicates=index.duplicates
+        )
+    return Prepared(loaded, Artifact.open(known), kept, data, sources, model_hash)
+
+
+def _store_model(cache: Cache, key: str, model: Path, draft: Draft, loaded: LoadedProject) -> Path:
+    lineage = LineageStep(
+        transformation="source",
+        parameters=loaded.project.model.model_dump(mode="json"),
+        facts=draft.facts,
+        versions=library_versions(SOURCE_LIBRARIES),
+    )
+    seal(model, draft, loaded.project.model.produces, (lineage,), key)
+    return _move(cache, "artifacts", key, model)
+
+
+def _store_snapshot(cache: Cache, directory: Path) -> Path:
+    return _move(cache, "data", Snapshot(directory).index.sha256, directory)
+
+
+def _move(cache: Cache, kind: str, key: str, directory: Path) -> Path:
+    def fill(target: Path) -> None:
+        for path in directory.iterdir():
+            os.replace(path, target / path.name)
+
+    return cache.get_or_build(kind, key, fill)[0]

@@ -1,0 +1,204 @@
+"""Let candidates answer a split, and compare their answers with the baseline's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mlopt.errors import MloptError
+from mlopt.evaluation.comparison import MetricRequest
+from mlopt.pipeline.deadline import Deadline
+from mlopt.pipeline.prepared import Prepared
+from mlopt.pipeline.recorder import Recorder
+from mlopt.store.files import write_array
+from mlopt.store.snapshot import Snapshot
+from mlopt.types.artifact import Artifact
+from mlopt.types.candidate import PlannedCandidate, Stage
+from mlopt.types.events import Phase
+from mlopt.types.measurement import MetricResult, Placement, Quality
+from mlopt.types.run import Failure
+from mlopt.workers import Limits, run_task
+from mlopt.workers.process import WorkerFailure
+
+
+def stage_of(candidate: PlannedCandidate, artifact: Artifact) -> Stage:
+    """What executes a candidate."""
+    return Stage(
+        artifact=str(artifact.directory),
+        runner=candidate.runner,
+        provider=candidate.provider,
+        settings=candidate.settings,
+    )
+
+
+class Scorer:
+    """Scores candidates on one split, in the order of the plan."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        recorder: Recorder,
+        limits: Limits,
+        deadline: Deadline,
+        work: Path,
+        keep: bool,
+    ) -> None:
+        """Prepares to score.
+
+        Args:
+            prepared: Model and data.
+            recorder: Of the run.
+            limits: Of one worker.
+            deadline: Of the run.
+            work: Directory for the outputs.
+            keep: Whether predictions and targets go into the run's directory.
+        """
+        self._prepared = prepared
+        self._recorder = recorder
+        self._limits = limits
+        self._deadline = deadline
+        self._work = work
+        self._keep = keep
+
+    def score(self, artifacts: dict[str, Artifact], split: str, phase: Phase) -> dict[str, Quality]:
+        """Scores every candidate in ``artifacts``; one that fails is noted and left out.
+
+        Args:
+            artifacts: By the name of the candidate.
+            split: Name of the split.
+            phase: For progress.
+
+        Returns:
+            By the name of the candidate; empty when the baseline could not be scored.
+        """
+        outputs: dict[str, str] = {}
+        for number, (name, artifact) in enumerate(artifacts.items()):
+            if self._deadline.passed(self._deadline.moment):
+                break
+            target = self._work / f"{split}-{number}.npy"
+            if self._score_one(name, artifact, split, target, phase, (number, len(artifacts))):
+                outputs[name] = str(target)
+        baseline = self._recorder.run.baseline.name
+        if baseline not in outputs:
+            return {}
+        compared = self._compare(outputs, baseline, split)
+        kept = self._store(outputs, split)
+        return {
+            name: Quality(
+                split=split,
+                predictions=kept.get(name),
+                metrics=tuple(MetricResult.model_validate(m) for m in found["metrics"]),
+                flip_rate=found["flip_rate"],
+            )
+            for name, found in compared.items()
+        }
+
+    def _score_one(
+        self,
+        name: str,
+        artifact: Artifact,
+        split: str,
+        target: Path,
+        phase: Phase,
+        of: tuple[int, int],
+    ) -> bool:
+        candidate = self._recorder.run.candidate(name).plan
+        number, count = of
+        self._recorder.tell(phase, f"{name}: scoring {split}", number / count)
+        try:
+            answer = run_task(
+                "mlopt.evaluation.scoring:score",
+                {
+                    "stage": stage_of(candidate, artifact).model_dump(mode="json"),
+                    "project_dir": str(self._prepared.project.directory),
+                    "snapshot": str(self._prepared.snapshots[split]),
+                    "target": str(target),
+                    "fixed_batch": self._prepared.fixed_batch,
+                },
+                self._deadline.limits(self._limits, self._deadline.moment),
+                self._recorder.teller(phase, name, number / count, (number + 1) / count),
+            )
+        except MloptError as e:
+            self._recorder.fail(name, failure_of("score", e))
+            return False
+        if answer["nodes"] is not None:
+            self._note_placement(candidate, Placement(nodes=answer["nodes"]))
+        return True
+
+    def _note_placement(self, candidate: PlannedCandidate, placement: Placement) -> None:
+        from mlopt.providers import resolve_provider
+
+        provider = resolve_provider(candidate.provider).ort_name
+        fell_back = placement.share_on(provider) < 1.0
+        self._recorder.update(candidate.name, placement=placement, fell_back=fell_back)
+        if fell_back:
+            elsewhere = sum(n for name, n in placement.nodes.items() if name != provider)
+            total = sum(placement.nodes.values())
+            self._recorder.warn(
+                "score",
+                f"{candidate.name}: {elsewhere} of {total} nodes did not run on {candidate.provider}",
+            )
+
+    def _compare(
+        self, outputs: dict[str, str], baseline: str, split: str
+    ) -> dict[str, dict[str, object]]:
+        project = self._prepared.project.project
+        requests = [
+            MetricRequest(
+                name=metric.name,
+                function=metric.function,
+                higher_is_better=metric.higher_is_better,
+                max_drop=metric.max_drop
+                if metric.max_drop is not None
+                else metric.max_drop_relative,
+                relative=metric.max_drop_relative is not None,
+            ).model_dump(mode="json")
+            for metric in project.metrics
+        ]
+        self._recorder.tell("compare", f"comparing answers on {split}", 0.0)
+        found: dict[str, dict[str, object]] = run_task(
+            "mlopt.evaluation.comparison:compare",
+            {
+                "outputs": outputs,
+                "baseline": baseline,
+                "snapshot": str(self._prepared.snapshots[split]),
+                "split": split,
+                "metrics": requests,
+                "task": project.resolved_task,
+                "project_dir": str(self._prepared.project.directory),
+                "seed": self._recorder.run.plan.seed,
+            },
+            self._limits,
+            self._recorder.teller("compare", split, 0.0, 1.0),
+        )
+        return found
+
+    def _store(self, outputs: dict[str, str], split: str) -> dict[str, object]:
+        if not self._keep:
+            return {}
+        base = self._recorder.directory.path
+        targets = Snapshot(self._prepared.snapshots[split]).targets
+        assert targets is not None, "the comparison has refused a split without targets"
+        write_array(base, f"samples/{split}/targets.npz", targets=np.array(targets))
+        return {
+            name: write_array(
+                base,
+                f"samples/{split}/{stem(self._recorder, name)}-predictions.npz",
+                predictions=np.load(path),
+            )
+            for name, path in outputs.items()
+        }
+
+
+def stem(recorder: Recorder, name: str) -> str:
+    """The beginning of a candidate's file names: its number in the plan, and its name made safe."""
+    number = [c.name for c in recorder.run.candidates].index(name)
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-")
+    return f"{number:02d}-{safe[:60]}"
+
+
+def failure_of(during: str, error: MloptError) -> Failure:
+    """What a candidate's record says of an error."""
+    log = error.log if isinstance(error, WorkerFailure) else ""
+    return Failure.model_validate({"during": during, "cause": str(error), "log": log})

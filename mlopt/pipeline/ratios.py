@@ -1,0 +1,46 @@
+"""The ratio of the p50 of two candidates of a run, from their raw samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mlopt import stats
+from mlopt.profiling.summary import as_rounds
+from mlopt.store.files import read_arrays
+from mlopt.types.estimate import Estimate
+from mlopt.types.measurement import Measurement
+from mlopt.types.run import Run
+
+
+def p50_ratio_between(run: Run, run_dir: Path) -> Callable[[str, str], Estimate]:
+    """A function of two candidates' names: the ratio of their p50 at the first workload.
+
+    Members of one trial are paired round by round. Across trials only the ratios over the
+    baseline, which is in both, can be set against each other; the widest interval is taken.
+    """
+
+    def ratio(first: str, second: str) -> Estimate:
+        if first == second:
+            return Estimate(value=1.0, low=1.0, high=1.0)
+        a, b = _measurement(run, first), _measurement(run, second)
+        if a.trial == b.trial:
+            rounds = [as_rounds(read_arrays(run_dir, m.samples)["samples"]) for m in (a, b)]
+            return stats.paired_p50_ratio(rounds[0], rounds[1], seed=run.plan.seed)
+        return _quotient(a.p50_ratio, b.p50_ratio)
+
+    return ratio
+
+
+def _measurement(run: Run, name: str) -> Measurement:
+    evidence = run.candidate(name).selection
+    assert evidence is not None, "only measured candidates are compared"
+    return evidence.measurements[0]
+
+
+def _quotient(a: Estimate | None, b: Estimate | None) -> Estimate:
+    one = Estimate(value=1.0, low=1.0, high=1.0)
+    a, b = a or one, b or one
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return Estimate(value=a.value / b.value)
+    return Estimate(value=a.value / b.value, low=a.low / b.high, high=a.high / b.low)

@@ -1,0 +1,46 @@
+"""From what a pass left in its workspace to an immutable artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlopt.errors import BuildError
+from mlopt.store.files import write_atomically
+from mlopt.store.hashing import sha256_file, sha256_json
+from mlopt.types.artifact import MANIFEST, FileEntry, Format, LineageStep, Manifest
+from mlopt.types.passes import Draft
+
+
+def seal(
+    directory: Path, draft: Draft, kind: Format, lineage: tuple[LineageStep, ...], key: str
+) -> Manifest:
+    """Hashes every file in ``directory`` and writes its manifest.
+
+    Raises:
+        BuildError: The main file is not there: the pass did not do what it said.
+    """
+    if not (directory / draft.main).is_file():
+        raise BuildError(f"'{lineage[-1].transformation}' said it wrote {draft.main}, and did not")
+    files = {
+        path.relative_to(directory).as_posix(): FileEntry(
+            sha256=sha256_file(path), size_bytes=path.stat().st_size
+        )
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+    manifest = Manifest(
+        format=kind,
+        main=draft.main,
+        files=files,
+        inputs=draft.inputs,
+        outputs=draft.outputs,
+        lineage=lineage,
+        key=key,
+    )
+    write_atomically(directory / MANIFEST, manifest.model_dump_json(indent=1))
+    return manifest
+
+
+def artifact_sha256(manifest: Manifest) -> str:
+    """One hash over all files of an artifact."""
+    return sha256_json({name: entry.sha256 for name, entry in manifest.files.items()})

@@ -1,0 +1,86 @@
+"""Apply one pass. Runs in a worker."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlopt.passes import PASSES
+from mlopt.store.snapshot import Snapshot
+from mlopt.types.artifact import Artifact
+from mlopt.workers import emit
+
+
+class BuildContext:
+    """The surroundings of a pass: see :class:`~mlopt.types.passes.PassContext`."""
+
+    def __init__(
+        self,
+        workspace: Path,
+        project_dir: Path,
+        seed: int,
+        snapshots: dict[str, str],
+        scratch: Path,
+    ) -> None:
+        self.workspace = workspace
+        self.project_dir = project_dir
+        self.seed = seed
+        self._snapshots = {split: Snapshot(Path(path)) for split, path in snapshots.items()}
+        self._scratch = scratch
+
+    def data(self, split: str, batch_size: int) -> Iterator[Mapping[str, np.ndarray[Any, Any]]]:
+        """Batches of a split's inputs."""
+        return self._snapshots[split].batches(batch_size)
+
+    def examples(self, split: str) -> int:
+        """Number of examples in a split."""
+        return self._snapshots[split].examples
+
+    def scratch(self) -> Path:
+        """An empty directory that is gone afterwards."""
+        return Path(tempfile.mkdtemp(dir=self._scratch))
+
+    def emit(self, message: str, done: float | None = None) -> None:
+        """Tells the user what is going on."""
+        emit(message, done)
+
+
+def build(
+    transformation: str,
+    parameters: dict[str, Any],
+    artifact: str,
+    workspace: str,
+    scratch: str,
+    project_dir: str,
+    snapshots: dict[str, str],
+    seed: int,
+) -> dict[str, Any]:
+    """Applies a pass with resolved parameters.
+
+    Args:
+        transformation: Name of the pass.
+        parameters: All of them, resolved.
+        artifact: Directory of the artifact that it consumes.
+        workspace: Empty directory that becomes the new artifact.
+        scratch: Directory for what must not end up in it.
+        project_dir: Where the user's code is imported from.
+        snapshots: Directory of each split that the pass declared.
+        seed: For all randomness.
+
+    Returns:
+        The :class:`~mlopt.types.passes.Draft`, as JSON.
+
+    Raises:
+        BuildError: The pass cannot be applied to this model.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    tempfile.tempdir = scratch  # libraries leave their temporary files where they get removed
+    step = PASSES[transformation].model_validate(parameters)
+    context = BuildContext(Path(workspace), Path(project_dir), seed, snapshots, Path(scratch))
+    return step.apply(Artifact.open(Path(artifact)), context).model_dump(mode="json")

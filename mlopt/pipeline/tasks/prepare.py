@@ -1,0 +1,61 @@
+"""Read the user's data and load the user's model, once, and check both. Runs in a worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlopt.project import load_project
+from mlopt.sources.contract import ReadLimits, check_labels, check_overlap, read_split
+from mlopt.store.snapshot import Snapshot
+from mlopt.types.tensors import TensorSpec
+from mlopt.workers import emit
+
+
+def prepare(
+    project_file: str,
+    snapshots: str,
+    model_workspace: str | None,
+    outputs: list[dict[str, Any]] | None,
+) -> dict[str, Any]:
+    """Takes a snapshot of every split, and writes the model as an artifact.
+
+    Args:
+        project_file: ``mlopt.yaml``.
+        snapshots: Directory that gets one snapshot for each split.
+        model_workspace: Empty directory for the model; None when it is known already.
+        outputs: Its outputs when it is known already, as :class:`TensorSpec` in JSON.
+
+    Returns:
+        ``splits``: their names; ``draft``: of the model, or None.
+
+    Raises:
+        ConfigError: The user's code cannot be imported.
+        DataError: A split breaks the contract.
+        ModelError: The model cannot be loaded, or does not accept the data.
+    """
+    project, directory = load_project(Path(project_file))
+    limits = ReadLimits(project.limits.examples, int(project.limits.data_mb * 1e6))
+    found: dict[str, Snapshot] = {}
+    for split, source in project.data.items():
+        emit(f"reading {split}")
+        target = Path(snapshots) / split
+        read_split(source, split, project.inputs, directory, target, limits)
+        found[split] = Snapshot(target)
+    check_overlap(found)
+    draft = None
+    if model_workspace is None:
+        specs = [TensorSpec.model_validate(spec) for spec in outputs or []]
+    else:
+        emit("loading the model")
+        fixed = project.inputs[0].shape[0]
+        example = next(found["selection"].batches(fixed if isinstance(fixed, int) else 2))
+        written = project.model.materialise(
+            Path(model_workspace), directory, project.inputs, project.outputs, example
+        )
+        specs, draft = list(written.outputs), written.model_dump(mode="json")
+    if project.resolved_task == "classification":
+        classes = specs[0].shape[1] if len(specs[0].shape) > 1 else 1
+        for split, snapshot in found.items():
+            check_labels(snapshot, split, classes if isinstance(classes, int) else 1)
+    return {"splits": list(found), "draft": draft}

@@ -1,0 +1,139 @@
+"""What runs inside a timing worker: one candidate, its pool of real inputs, and the clock."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mlopt.store.snapshot import Snapshot
+from mlopt.types.candidate import Stage
+
+POOL_BYTES = 64_000_000
+"""Most bytes of inputs in a pool, so that it does not become the worker's memory."""
+
+
+class TimingSession:
+    """Loads a candidate, binds its inputs, and times blocks of inferences on request.
+
+    The cold start is timed from before the runtime is imported to the end of the first inference.
+    """
+
+    def __init__(
+        self,
+        stage: dict[str, Any],
+        project_dir: str,
+        snapshot: str,
+        batch_sizes: list[int],
+        pool: int,
+    ) -> None:
+        """Loads the candidate and runs it once.
+
+        Args:
+            stage: A :class:`~mlopt.types.candidate.Stage`, as JSON.
+            project_dir: Where the user's code is imported from.
+            snapshot: Directory of the examples that the pool is drawn from.
+            batch_sizes: One workload each.
+            pool: Number of different batches.
+        """
+        inputs = {size: input_pool(Path(snapshot), size, pool) for size in batch_sizes}
+        start = time.perf_counter_ns()
+        from mlopt.runners import open_stage
+
+        self._session = open_stage(Stage.model_validate(stage), Path(project_dir))
+        with self._session.serving():
+            self._session.bind(inputs[batch_sizes[0]][0])()
+        self._cold_start_ns = time.perf_counter_ns() - start
+        self._calls = {
+            size: [self._session.bind(one) for one in inputs[size]] for size in batch_sizes
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """The cold start in nanoseconds, and which provider took how many nodes."""
+        placement = self._session.placement()
+        return {
+            "cold_start_ns": self._cold_start_ns,
+            "nodes": None if placement is None else placement.nodes,
+        }
+
+    def time_block(self, batch_size: int, count: int, warmup: int, offset: int) -> list[int]:
+        """Times back-to-back inferences, each on the next input of the pool.
+
+        Args:
+            batch_size: Names the workload.
+            count: Timed inferences.
+            warmup: Untimed inferences before them.
+            offset: Where in the pool to begin.
+
+        Returns:
+            Nanoseconds of each, in their order; none is left out.
+        """
+        calls = self._calls[batch_size]
+        first = offset % len(calls)
+        order = itertools.islice(itertools.cycle(calls[first:] + calls[:first]), warmup + count)
+        with self._session.serving():
+            for call in itertools.islice(order, warmup):
+                call()
+            return timed(list(order))
+
+    def peak_rss_bytes(self) -> int:
+        """High-water mark of this process's resident memory."""
+        return peak_rss_bytes()
+
+
+def timed(calls: list[Callable[[], object]]) -> list[int]:
+    """Runs each call and returns its nanoseconds. Nothing else stands between the clock's ticks."""
+    clock = time.perf_counter_ns
+    samples = [0] * len(calls)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for i, call in enumerate(calls):
+            start = clock()
+            call()
+            samples[i] = clock() - start
+    finally:
+        if collecting:
+            gc.enable()
+    return samples
+
+
+def input_pool(snapshot: Path, batch_size: int, count: int) -> list[dict[str, Any]]:
+    """Different batches of real examples, in memory and writable.
+
+    Args:
+        snapshot: Directory of the split.
+        batch_size: Examples in a batch; a small split is repeated to fill one.
+        count: Most batches; fewer where the split or :data:`POOL_BYTES` is smaller.
+    """
+    import numpy as np
+
+    data = Snapshot(snapshot)
+    bytes_each = sum(array[:1].nbytes for array in data.inputs.values()) * batch_size
+    most = max(1, min(count, POOL_BYTES // max(1, bytes_each), data.examples // batch_size))
+    rows = [np.arange(i * batch_size, (i + 1) * batch_size) % data.examples for i in range(most)]
+    return [
+        {name: np.ascontiguousarray(array[row]) for name, array in data.inputs.items()}
+        for row in rows
+    ]
+
+
+def peak_rss_bytes() -> int:
+    """High-water mark of this process's resident memory.
+
+    On Linux its own ``VmHWM``: ``ru_maxrss`` is inherited from the parent. Elsewhere what psutil
+    knows: the peak on Windows, the current value on macOS.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    memory = psutil.Process().memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))

@@ -1,0 +1,142 @@
+"""From ``mlopt.yaml`` to a :class:`~mlopt.project.schema.Project`, all mistakes at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from mlopt.errors import ConfigError, MloptError, Problems, did_you_mean
+from mlopt.project.schema import REQUIRED_SPLITS, SPLITS, Project
+from mlopt.registry import Folder
+from mlopt.sources.data import DATA_SOURCES, DataSource
+from mlopt.sources.models import MODEL_SOURCES, ModelSource
+from mlopt.types.record import Record
+from mlopt.types.validation import validate
+from mlopt.types.yaml_file import read_yaml
+
+FILE = "mlopt.yaml"
+
+S = TypeVar("S", bound=Record)
+
+
+class LoadedProject(NamedTuple):
+    """A project and where it stands.
+
+    Attributes:
+        directory: Absolute; all paths in the file are relative to it.
+    """
+
+    project: Project
+    directory: Path
+
+
+def load_project(path: Path) -> LoadedProject:
+    """Reads a project.
+
+    Args:
+        path: The directory of ``mlopt.yaml``, or the file itself.
+
+    Raises:
+        ConfigError: The file is missing or wrong; one line for each mistake.
+    """
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(
+            f"there is no {FILE} in '{path}'. Give the directory of a project, or make one with 'mlopt init'."
+        )
+    problems = Problems(file.name)
+    raw = read_yaml(file, file.name)
+    project = _parse(raw, file.parent.resolve(), problems)
+    problems.raise_if_any(ConfigError)
+    assert project is not None  # otherwise there were problems
+    return LoadedProject(project, file.parent.resolve())
+
+
+def _parse(raw: dict[str, Any], directory: Path, problems: Problems) -> Project | None:
+    raw = {"name": directory.name, **raw}
+    model = _section(MODEL_SOURCES, raw.get("model"), "model", problems)
+    if model is not None:
+        for key, message in model.problems(directory):
+            problems.add(f"model.{key}", message)
+    data = _data(raw.get("data"), directory, problems)
+    inputs = _inputs(raw, model, directory, problems)
+    metrics = raw.get("metrics")
+    if isinstance(metrics, list):
+        metrics = [{"name": m} if isinstance(m, str) else m for m in metrics]
+    known = {**raw, "model": model, "data": data, "inputs": inputs, "metrics": metrics}
+    # Sections with mistakes of their own are noted already; stand-ins let the others be checked.
+    known |= {"model": model or ModelSource(), "data": data or {}}
+    if inputs is None:
+        known["inputs"] = ()
+    if metrics is None:
+        known.pop("metrics")
+    project = validate(Project, known, problems)
+    if project is not None:
+        for place, message in project.mistakes():
+            problems.add(place, message)
+    return project
+
+
+def _section(folder: Folder[S], value: Any, place: str, problems: Problems) -> S | None:
+    """The entry of ``folder`` whose name is among the keys of ``value``."""
+    names = list(folder.entries)
+    if value is None:
+        problems.add(
+            "", f"'{place}' is missing. Add it, with one of the keys {' or '.join(names)}."
+        )
+        return None
+    if not isinstance(value, dict):
+        problems.add(place, f"should be a mapping with one of the keys {' or '.join(names)}.")
+        return None
+    meant = [name for name in names if name in value]
+    if len(meant) != 1:
+        near = "" if meant else f" {did_you_mean(str(next(iter(value), '')), names)}"
+        problems.add(place, f"must have exactly one of the keys {' or '.join(names)}.{near}")
+        return None
+    return validate(folder.entries[meant[0]], value, problems, place)
+
+
+def _data(value: Any, directory: Path, problems: Problems) -> dict[str, DataSource] | None:
+    if not isinstance(value, dict):
+        problems.add("data", f"must name a source for each split: {', '.join(SPLITS)}.")
+        return None
+    for split in REQUIRED_SPLITS:
+        if split not in value:
+            problems.add(
+                "data",
+                f"the split '{split}' is missing. The choice is made on selection and proved on holdout: give both.",
+            )
+    found: dict[str, DataSource] = {}
+    for split, source in value.items():
+        place = f"data.{split}"
+        if split not in SPLITS:
+            problems.add("data", f"unknown split '{split}'. {did_you_mean(str(split), SPLITS)}")
+            continue
+        section = {"function": source} if isinstance(source, str) else source
+        parsed = _section(DATA_SOURCES, section, place, problems)
+        if parsed is None:
+            continue
+        for key, message in parsed.problems(directory):
+            problems.add(f"{place}.{key}", message)
+        found[split] = parsed
+    return found
+
+
+def _inputs(
+    raw: dict[str, Any], model: ModelSource | None, directory: Path, problems: Problems
+) -> Any:
+    if raw.get("inputs") is not None:
+        return raw["inputs"]
+    if model is None or any(model.problems(directory)):
+        return None
+    try:
+        declared = model.declared_inputs(directory)
+    except MloptError as e:
+        problems.add("", str(e))
+        return None
+    if not declared:
+        problems.add(
+            "",
+            "'inputs' is missing. List each input as {name: image, dtype: float32, shape: [batch, 1, 32, 32]}.",
+        )
+    return declared

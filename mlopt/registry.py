@@ -1,0 +1,74 @@
+"""A folder as a registry: one file is one entry, and no list names them all.
+
+Entries also come from other packages, through the entry point group of the folder's name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cached_property
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from mlopt.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Folder(Generic[T]):
+    """The classes derived from ``base`` in the modules of ``package``, by their ``name``."""
+
+    def __init__(self, package: str, base: type[T], noun: str) -> None:
+        """Names the folder.
+
+        Args:
+            package: Dotted name of the package, and of the entry point group.
+            base: What every entry derives from.
+            noun: What one entry is called in messages.
+        """
+        self.package = package
+        self.base = base
+        self.noun = noun
+
+    @cached_property
+    def entries(self) -> dict[str, type[T]]:
+        """Every entry by its name, in alphabetical order."""
+        found = [self._in_module(f"{self.package}.{name}") for name in self._module_names()]
+        found += [point.load() for point in entry_points(group=self.package)]
+        return dict(sorted((_name(entry), entry) for entry in found))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries
+
+    def __getitem__(self, name: str) -> type[T]:
+        """The entry called ``name``.
+
+        Raises:
+            ConfigError: There is none; the message names near matches.
+        """
+        try:
+            return self.entries[name]
+        except KeyError:
+            message = f"unknown {self.noun} '{name}'. {did_you_mean(name, self.entries)}"
+            raise ConfigError(message) from None
+
+    def _module_names(self) -> list[str]:
+        path = importlib.import_module(self.package).__path__
+        return [m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")]
+
+    def _in_module(self, module: str) -> type[T]:
+        own = [
+            value
+            for value in vars(importlib.import_module(module)).values()
+            if isinstance(value, type)
+            and issubclass(value, self.base)
+            and value.__module__ == module
+        ]
+        if len(own) != 1:
+            raise TypeError(f"{module} must define exactly one {self.noun}, and defines {len(own)}")
+        return own[0]
+
+
+def _name(entry: type) -> str:
+    return str(entry.name)  # type: ignore[attr-defined]  # every base declares it

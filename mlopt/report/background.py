@@ -1,0 +1,150 @@
+"""What stands around the decision: drivers, assumptions, statistics, reproduction."""
+
+from __future__ import annotations
+
+from mlopt.report.evidence import baseline_name, is_timed, timed, workloads
+from mlopt.report.quality import baseline_value, is_share, margin_in_words
+from mlopt.report.text import code, listing, plural, prose, sentence
+from mlopt.types.measurement import Measurement
+from mlopt.types.run import CandidateResult, Run
+
+
+def drivers(run: Run) -> list[str]:
+    """What the choice is measured by, as it stood in the plan."""
+    plan = run.plan
+    found = [f"Budget: `{line}`." for line in plan.budget]
+    if not found:
+        found.append("No budget was set: only the margins and the latency decide.")
+    for margin in plan.margins:
+        share = is_share(run, margin.metric)
+        base = baseline_value(run, margin.metric)
+        found.append(margin_in_words(margin, plan, share, base))
+    if plan.predictions_per_day is None:
+        found.append("No traffic figure was given, so no errors a day are stated.")
+    else:
+        found.append(f"Traffic: {plan.predictions_per_day:,.0f} predictions a day, as the project states it.")
+    fallback = "may" if plan.allow_fallback else "must not"
+    found.append(f"Nodes {fallback} run on another provider than the one that was asked for.")
+    return found
+
+
+def procedure(run: Run) -> list[str]:
+    """How candidates were proposed and chosen."""
+    plan = run.plan
+    found = [f"Proposer: {sentence(plan.proposer)}", f"Selection rule: {sentence(plan.selection_rule)}"]
+    return found + [sentence(note) for note in plan.notes]
+
+
+def assumptions(run: Run) -> list[str]:
+    """What must hold for the numbers to hold."""
+    plan, machine = run.plan, run.environment
+    sizes = listing([str(w.batch_size) for w in workloads(run)])
+    found = [
+        f"One caller in a closed loop, batch size {sizes}: the next request is sent when the last one is "
+        "answered. Queueing under load was not measured.",
+        f"Inputs and outputs live on the host. Each visit cycles through {plan.schedule.pool} different "
+        "inputs from the data, and no preprocessing is inside the time.",
+        "Cold start is importing the runtime, loading, and the first inference, in a new process whose "
+        "files are in the page cache; the first start after a reboot takes longer.",
+        "Candidates are compared within one trial on one machine only, visited in turn in shuffled "
+        "rounds; ratios are paired inside each round, so that drift of the machine cancels.",
+        f"The latencies hold for {prose(machine.cpu)} with {plural(machine.cpus, 'usable processor')} and "
+        "the library versions below. INT8 kernels in particular depend on the processor's flags.",
+    ]
+    holdout = plan.data.get("holdout")
+    if holdout is not None:
+        found.append(
+            f"The holdout ({holdout.examples:,} examples, sha256 `{holdout.sha256[:12]}`) looks like "
+            "production, and no one tuned anything on it."
+        )
+    if plan.predictions_per_day is not None:
+        found.append(
+            f"The traffic is {plan.predictions_per_day:,.0f} predictions a day. It is taken as stated; "
+            "errors a day scale with it."
+        )
+    return found
+
+
+def statistics(run: Run) -> list[str]:
+    """How to read the numbers, and what these samples allow."""
+    found = [
+        "An interval is a two-sided 95% interval. Latency: a bootstrap over launches, then over rounds "
+        "inside them. Quality: paired on the same examples "
+        f"({listing(_methods(run)) or 'nothing was scored'}). A decision from one bound errs at most 2.5%.",
+        f"A ratio is always over {baseline_name(run)}: below 1 is faster. The p50 ratio is the median over "
+        "rounds of the ratio of two blocks' medians; it is not the ratio of the two p50 in the table.",
+        "p99 is given with an interval from 662 samples in 50 rounds, as an upper bound from 459, and not "
+        "at all below. The rule is for independent samples; those of one block are not quite independent.",
+        "PASS: the whole interval lies on the right side of the limit. FAIL: all of it lies on the wrong "
+        "side. INCONCLUSIVE: it contains the limit. MB is 10^6 bytes.",
+    ]
+    reasons = dict.fromkeys(m.stopped_because for _, m in _all(run))
+    return found + [f"Timing stopped because: {sentence(reason)}" for reason in reasons]
+
+
+def warnings(run: Run) -> list[str]:
+    """Everything that was noted against the numbers, each with its candidate."""
+    found = [sentence(text) for text in run.warnings]
+    by_text: dict[str, list[str]] = {}
+    for result, seen in _all(run):
+        for text in seen.warnings:
+            place = f"{code(result.name)} ({seen.trial}, {seen.workload.name})"
+            by_text.setdefault(text, []).append(place)
+    return found + [f"{listing(places)}: {sentence(text)}" for text, places in by_text.items()]
+
+
+def versions(run: Run) -> list[str]:
+    """Machine, libraries, seed and durations."""
+    machine = run.environment
+    libraries = ", ".join(f"{name} {number}" for name, number in machine.libraries.items())
+    found = [
+        f"Machine: {prose(machine.cpu)} ({machine.architecture}), {machine.cpus} of "
+        f"{plural(machine.cpus_on_host, 'processor')} usable, {machine.memory_bytes / 1e9:.1f} GB memory, "
+        f"{prose(machine.operating_system)}.",
+        f"Processor flags that decide which kernels run: {listing(machine.cpu_flags) or 'none'}.",
+        f"Software: mlopt {run.mlopt_version}, Python {machine.python}, {libraries}.",
+        f"Execution providers: {listing(machine.providers) or 'none'}.",
+        f"Seed: {run.plan.seed}. Schedule: {run.plan.schedule.launches} launches x "
+        f"{run.plan.schedule.rounds} rounds, at most {run.plan.schedule.max_block} inferences in a block.",
+    ]
+    if run.plan.time_limit_s is not None:
+        found.append(f"Time limit: {run.plan.time_limit_s:,.0f} s.")
+    if run.seconds:
+        spent = ", ".join(f"{phase} {seconds:,.0f} s" for phase, seconds in run.seconds.items())
+        found.append(f"Time spent: {spent}.")
+    return found
+
+
+def hashes(run: Run) -> str:
+    """Every hash in full, one a line."""
+    named = [
+        ("plan", run.plan_sha256),
+        ("model", run.plan.model_sha256),
+        ("sources", run.plan.sources_sha256),
+        *((f"data.{name}", split.sha256) for name, split in run.plan.data.items()),
+        *((f"artifact {c.name}", c.artifact_sha256) for c in run.candidates if c.artifact_sha256),
+    ]
+    width = max(len(name) for name, _ in named)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in named)
+
+
+def _all(run: Run) -> list[tuple[CandidateResult, Measurement]]:
+    return [
+        (result, seen)
+        for result in run.candidates
+        if is_timed(result)
+        for evidence in (result.selection, result.confirmation)
+        if evidence is not None
+        for seen in evidence.measurements
+    ]
+
+
+def _methods(run: Run) -> list[str]:
+    qualities = [
+        e.quality
+        for c in timed(run)
+        if c.plan.role != "baseline"
+        for e in (c.selection, c.confirmation)
+        if e is not None
+    ]
+    return list(dict.fromkeys(f"{m.name}: {prose(m.method)}" for q in qualities if q for m in q.metrics))

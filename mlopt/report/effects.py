@@ -1,0 +1,169 @@
+"""What a candidate gains and costs against the baseline, as sentences that are good, bad or neither."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from mlopt.report.evidence import baseline, baseline_name, decisive, exact, measurement, workloads
+from mlopt.report.quality import delta_in_words, errors_a_day, harm, is_share
+from mlopt.report.summary import RATIO_DECIMALS
+from mlopt.report.text import code, interval, megabytes, milliseconds, percent, plural, speed
+from mlopt.types.estimate import Estimate
+from mlopt.types.measurement import Evidence, Measurement, MetricResult
+from mlopt.types.run import CandidateResult, Run
+from mlopt.types.workload import Workload
+
+Kind = Literal["good", "neutral", "bad"]
+_ORDER = ("good", "neutral", "bad")
+
+
+class Effect(NamedTuple):
+    """One consequence of a candidate."""
+
+    kind: Kind
+    text: str
+
+
+def effects(run: Run, result: CandidateResult, evidence: Evidence | None) -> list[Effect]:
+    """All consequences of a candidate against the baseline, the good ones first.
+
+    Args:
+        run: The run.
+        result: The candidate.
+        evidence: Its selection or its confirmation. Memory and cold start are always compared
+            within the selection, where both were observed in one trial.
+    """
+    if evidence is None or result.plan.role == "baseline":
+        return []
+    found = [e for w in workloads(run) for e in _latency(run, evidence, w)]
+    found += [*_quality(run, evidence), *_costs(run, result), *_placement(result)]
+    return sorted(found, key=lambda effect: _ORDER.index(effect.kind))
+
+
+def side(estimate: Estimate, neutral: float) -> Kind:
+    """``good`` when the whole interval lies below ``neutral``, ``bad`` when it lies above."""
+    if estimate.high is not None and estimate.high < neutral:
+        return "good"
+    return "bad" if estimate.low is not None and estimate.low > neutral else "neutral"
+
+
+def p50_in_words(run: Run, seen: Measurement, *, interval_name: str = "95% interval ") -> str | None:
+    """``2.6x faster at p50 than `fp32` (ratio 0.38, 95% interval 0.37 to 0.39)``."""
+    ratio = seen.p50_ratio
+    if ratio is None:
+        return None
+    value, _, rest = interval(ratio, least=RATIO_DECIMALS).partition(" (")
+    limits = f", {interval_name}{rest}" if rest else ")"
+    if side(ratio, 1.0) == "neutral":
+        return f"no measurable difference at p50 to {baseline_name(run)} (ratio {value}{limits}"
+    relation = speed(ratio.value)
+    if relation == "as fast":
+        return f"less than 0.5% away from {baseline_name(run)} at p50 (ratio {value}{limits}"
+    return f"{relation} at p50 than {baseline_name(run)} (ratio {value}{limits}"
+
+
+def _latency(run: Run, evidence: Evidence, workload: Workload) -> list[Effect]:
+    seen = measurement(evidence, workload.name)
+    if seen is None or seen.p50_ratio is None:
+        return []
+    mark = f" ({workload.name})" if len(workloads(run)) > 1 else ""
+    found = [Effect(side(seen.p50_ratio, 1.0), f"{p50_in_words(run, seen)}{mark}")]
+    tail = seen.p99_ratio
+    if tail is not None:
+        kind = side(tail, 1.0)
+        shown = f"(p99 ratio {interval(tail, least=RATIO_DECIMALS)}, pooled){mark}"
+        words = "no measurable difference" if kind == "neutral" else speed(tail.value)
+        found.append(Effect(kind, f"{words} in the tail {shown}"))
+    return found
+
+
+def _quality(run: Run, evidence: Evidence) -> list[Effect]:
+    if evidence.quality is None:
+        return []
+    found = [_metric(run, result) for result in evidence.quality.metrics]
+    flips = evidence.quality.flip_rate
+    if flips is not None:
+        text = f"{percent(flips)} of the predicted classes differ from those of {baseline_name(run)}"
+        first = evidence.quality.metrics[0] if evidence.quality.metrics else None
+        if first is not None and first.gained is not None and first.lost is not None:
+            text += f": of {first.examples:,} answers {first.gained} became right and {first.lost} wrong"
+        found.append(Effect("neutral", text))
+    return found
+
+
+def _metric(run: Run, result: MetricResult) -> Effect:
+    loss = harm(result)
+    kind = side(loss, 0.0)
+    words = delta_in_words(result, is_share(run, result.name))
+    note = ", which holds no certain change" if kind == "neutral" else ""
+    text = f"{words} on {plural(result.examples, f'{result.split} example')}{note}"
+    errors = errors_a_day(result, run.plan.predictions_per_day)
+    return Effect(kind, f"{text}; {errors}" if errors else text)
+
+
+def _costs(run: Run, result: CandidateResult) -> list[Effect]:
+    base = baseline(run)
+    if base is None or base.selection is None or result.selection is None:
+        return []
+    found = []
+    if result.size_bytes is not None and base.size_bytes:
+        pair = (exact(result.size_bytes), exact(base.size_bytes))
+        found.append(_cost("size", *pair, "smaller", "larger"))
+    rss = (result.selection.peak_rss_bytes, base.selection.peak_rss_bytes)
+    if rss[0] is not None and rss[1] is not None:
+        found.append(_cost("peak RSS", *rss, "less", "more"))
+    start = (result.selection.cold_start_ms, base.selection.cold_start_ms)
+    if start[0] is not None and start[1] is not None:
+        found.append(_cost("cold start", *start, "shorter", "longer"))
+    return found
+
+
+def _cost(what: str, now: Estimate, before: Estimate, less: str, more: str) -> Effect:
+    write = milliseconds if what == "cold start" else megabytes
+    shown = f"{write(now.value)}, against {write(before.value)}"
+    kind: Kind = "neutral"
+    if before.low is not None and now.high is not None and now.high < before.low:
+        kind = "good"
+    elif before.high is not None and now.low is not None and now.low > before.high:
+        kind = "bad"
+    share = abs(now.value / before.value - 1) * 100 if before.value else 0.0
+    if kind == "neutral" or share < 0.5:
+        return Effect("neutral", f"{what}: no measurable difference ({shown})")
+    return Effect(kind, f"{what}: {share:.0f}% {less if kind == 'good' else more} ({shown})")
+
+
+def _placement(result: CandidateResult) -> list[Effect]:
+    if not result.fell_back or result.placement is None:
+        return []
+    nodes = ", ".join(f"{count} on {name}" for name, count in result.placement.nodes.items())
+    return [Effect("bad", f"not all of it runs on {code(result.plan.provider)} (nodes: {nodes})")]
+
+
+def figures(run: Run, result: CandidateResult) -> str:
+    """The numbers of the decision's sentence, on the evidence that the verdict stands on."""
+    evidence = decisive(result)
+    if evidence is None:
+        return "nothing was measured of it"
+    seen = measurement(evidence, workloads(run)[0].name)
+    parts = []
+    if seen is not None:
+        relation = None if result.plan.role == "baseline" else p50_in_words(run, seen)
+        parts.append(relation or f"p50 {milliseconds(seen.p50_ms.value)}")
+        parts += _tail_figure(seen)
+    if result.size_bytes is not None:
+        parts.append(megabytes(result.size_bytes))
+    quality = evidence.quality
+    if quality is not None and quality.metrics and result.plan.role != "baseline":
+        first = quality.metrics[0]
+        words = delta_in_words(first, is_share(run, first.name))
+        parts.append(f"{words} on {first.examples:,} {first.split} examples")
+    return ", ".join(parts)
+
+
+def _tail_figure(seen: Measurement) -> list[str]:
+    if seen.p99_ms is None or seen.p99_support == "insufficient":
+        return []
+    if seen.p99_support == "upper_bound":
+        high = seen.p99_ms.high if seen.p99_ms.high is not None else seen.p99_ms.value
+        return [f"p99 below {milliseconds(high)}"]
+    return [f"p99 {milliseconds(seen.p99_ms.value)}"]

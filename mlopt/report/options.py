@@ -1,0 +1,119 @@
+"""How each candidate was built and run, and what speaks for and against it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from mlopt.report.effects import Effect, effects
+from mlopt.report.evidence import is_timed
+from mlopt.report.text import code, plural, prose, significant, without_paths
+from mlopt.types.artifact import LineageStep
+from mlopt.types.measurement import Placement
+from mlopt.types.run import CandidateResult, Run
+
+_LONGEST_VALUE = 160
+_MOST_ENTRIES = 6
+_ROLES = {
+    "reference": "The reference: what users start from, timed beside the others and never chosen.",
+    "baseline": "The baseline: all ratios and deltas are over it.",
+    "candidate": "",
+}
+
+
+class Option(NamedTuple):
+    """A candidate in detail.
+
+    Attributes:
+        introduction: Its role and recipe.
+        steps: One line for each transformation.
+        facts: Runner, settings, placement, cache.
+    """
+
+    name: str
+    introduction: str
+    steps: tuple[str, ...]
+    facts: tuple[str, ...]
+    effects: tuple[Effect, ...]
+
+
+def options(run: Run) -> list[Option]:
+    """Every candidate of the plan."""
+    return [_option(run, result) for result in run.candidates]
+
+
+def value_text(value: Any) -> str:
+    """A parameter or a fact, short enough for a sentence."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, float):
+        return f"{value:.1e}" if value and abs(value) < 1e-3 else significant(value)
+    if isinstance(value, dict):
+        return _listed([f"{key} {value_text(item)}" for key, item in value.items()])
+    if isinstance(value, (list, tuple)):
+        return _listed([value_text(item) for item in value])
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    text = " ".join(without_paths(str(value)).split())
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
+
+def placement_text(placement: Placement) -> str:
+    """``all 74 nodes on CPUExecutionProvider``, or how they are divided."""
+    nodes = {name: count for name, count in placement.nodes.items() if count}
+    total = sum(nodes.values())
+    if len(nodes) == 1:
+        return f"all {plural(total, 'node')} on {next(iter(nodes))}"
+    shares = [f"{n} of {total} nodes ({n / total:.0%}) on {name}" for name, n in nodes.items()]
+    return ", ".join(shares) if shares else "no nodes were recorded"
+
+
+def _option(run: Run, result: CandidateResult) -> Option:
+    recipe = f"Recipe {code(result.plan.recipe)}" if result.plan.recipe else "No recipe"
+    choices = [f"{key} = {value_text(value)}" for key, value in result.plan.choices.items()]
+    chosen_options = f" with {prose(', '.join(choices))}" if choices else ""
+    introduction = f"{_ROLES[result.plan.role]} {recipe}{chosen_options}.".strip()
+    steps = tuple(_step(step) for step in result.lineage) or tuple(
+        f"{code(step.transformation)} (planned, not built)" for step in result.plan.steps
+    )
+    return Option(
+        code(result.name),
+        introduction,
+        steps,
+        tuple(_facts(result)),
+        tuple(effects(run, result, result.selection)),
+    )
+
+
+def _step(step: LineageStep) -> str:
+    parameters = [f"{key} = {value_text(value)}" for key, value in step.parameters.items()]
+    facts = [f"{key.replace('_', ' ')} {value_text(value)}" for key, value in step.facts.items()]
+    text = code(step.transformation)
+    if parameters:
+        text += f" with {prose(', '.join(parameters))}"
+    return f"{text}: {prose('; '.join(facts))}" if facts else text
+
+
+def _facts(result: CandidateResult) -> list[str]:
+    settings = result.settings or result.plan.settings
+    shown = [f"{key} = {value_text(value)}" for key, value in settings.items()]
+    found = [f"Runs on {code(result.plan.runner)}, provider {code(result.plan.provider)}"]
+    if shown:
+        found[0] += f", with {prose(', '.join(shown))}"
+    if result.placement is not None:
+        fell = ". **It fell back**" if result.fell_back else ""
+        found.append(f"Placement: {placement_text(result.placement)}{fell}")
+    if result.cached_steps:
+        found.append(f"{plural(result.cached_steps, 'step')} came out of the cache")
+    if result.artifact_sha256 is not None:
+        found.append(f"Artifact sha256 `{result.artifact_sha256[:12]}`")
+    if not is_timed(result):
+        found.append(f"Status: {result.status}")
+    return [f"{fact}." for fact in found]
+
+
+def _listed(items: list[str]) -> str:
+    if not items:
+        return "none"
+    more = len(items) - _MOST_ENTRIES
+    shown = ", ".join(items[:_MOST_ENTRIES])
+    return f"{shown} and {more} more" if more > 0 else shown

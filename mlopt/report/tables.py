@@ -1,0 +1,215 @@
+"""The tables of the report."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mlopt.report.evidence import (
+    chosen,
+    contract_labels,
+    line_in_words,
+    margin_result,
+    measurement,
+    selection_verdicts,
+    timed,
+    workloads,
+)
+from mlopt.report.markdown import Table, tables
+from mlopt.report.quality import delta_text, is_share, metric_result, value_text
+from mlopt.report.summary import RATIO_DECIMALS, metric_text, p99_text, ratio_text
+from mlopt.report.text import NONE, change, code, interval, percent, significant
+from mlopt.types.decision import Verdict
+from mlopt.types.estimate import Estimate
+from mlopt.types.measurement import Evidence
+from mlopt.types.run import CandidateResult, Run
+
+MOST_LINES = 4
+MOST_METRICS = 3
+_EMPHASIS = {"FAIL": "**FAIL**"}
+
+
+class Titled(NamedTuple):
+    """A table with the words above it; empty for none."""
+
+    title: str
+    table: Table
+
+
+def display_name(run: Run, result: CandidateResult) -> str:
+    """The name in backticks; bold for the chosen one."""
+    winner = chosen(run)
+    name = code(result.name)
+    return f"**{name}**" if winner is not None and winner.name == result.name else name
+
+
+def latency_tables(run: Run) -> list[Titled]:
+    """One table a workload: p50, p99 and the paired ratio of every candidate that was timed."""
+    found = []
+    for workload in workloads(run):
+        rows = []
+        for result in timed(run):
+            seen = measurement(result.selection, workload.name)
+            if seen is None:
+                continue
+            ratio = ratio_text(result, seen)
+            p50 = interval(seen.p50_ms)
+            rows.append((display_name(run, result), p50, p99_text(seen), ratio))
+        if rows:
+            header = ("candidate", "p50 ms", "p99 ms", "p50 ratio")
+            found.append(Titled(f"Latency, {workload.name}", Table(header, tuple(rows))))
+    return found
+
+
+def quality_tables(run: Run) -> list[Titled]:
+    """Metric deltas and costs: one table for one metric, else the deltas apart from the costs."""
+    names = [margin.metric for margin in run.plan.margins]
+    results = timed(run)
+    if not results:
+        return []
+    costs = ("size MB", "peak RSS MB", "cold start ms")
+    heads = [_delta_head(run, name) for name in names]
+    deltas = [[metric_text(run, r, name) for name in names] for r in results]
+    if len(names) <= 1:
+        rows = [
+            (display_name(run, r), *_values(run, r, names), *d, *_costs(r))
+            for r, d in zip(results, deltas, strict=True)
+        ]
+        header = ("candidate", *names, *heads, *costs)
+        return [Titled("Quality on selection, and cost", Table(header, tuple(rows)))]
+    split = tables(
+        ("candidate", *heads),
+        [(display_name(run, r), *d) for r, d in zip(results, deltas, strict=True)],
+        MOST_METRICS,
+    )
+    cost = Table(("candidate", *costs), tuple((display_name(run, r), *_costs(r)) for r in results))
+    title = "Quality on selection, candidate minus baseline"
+    return [*(Titled(title if i == 0 else "", t) for i, t in enumerate(split)), Titled("Cost", cost)]
+
+
+def verdict_tables(run: Run) -> tuple[Table, ...]:
+    """Every line of the contract for every candidate, on the evidence of the selection."""
+    labels = contract_labels(run)
+    rows = []
+    for result in timed(run):
+        if result.plan.role == "reference":
+            continue
+        seen = selection_verdicts(run, result)
+        cells: list[str] = [seen.get(label, "not scored") for label in labels]
+        rows.append((display_name(run, result), *(_EMPHASIS.get(c, c) for c in cells)))
+    return tables(("candidate", *labels), rows, MOST_LINES) if labels and rows else ()
+
+
+def contract_table(run: Run) -> Table | None:
+    """The verdicts on the confirmation, with what would settle the open ones."""
+    verdicts = run.decision.verdicts if run.decision is not None else ()
+    if not verdicts:
+        return None
+    rows = [
+        (line_in_words(run, v), _observed(run, v), _EMPHASIS.get(v.outcome, v.outcome)) for v in verdicts
+    ]
+    return Table(("line of the contract", "observed", "verdict"), tuple(rows))
+
+
+def evidence_table(run: Run) -> Table | None:
+    """The chosen candidate's figures on selection and on confirmation, side by side."""
+    winner = chosen(run)
+    if winner is None or winner.selection is None or winner.confirmation is None:
+        return None
+    both = (winner.selection, winner.confirmation)
+    rows: list[tuple[str, ...]] = []
+    for workload in workloads(run):
+        seen = [measurement(e, workload.name) for e in both]
+        mark = f", {workload.name}" if len(workloads(run)) > 1 else ""
+        rows.append((f"p50 ms{mark}", *(NONE if m is None else interval(m.p50_ms) for m in seen)))
+        rows.append((f"p99 ms{mark}", *map(p99_text, seen)))
+        if winner.plan.role != "baseline":
+            rows.append((f"p50 ratio{mark}", *(ratio_text(winner, m) for m in seen)))
+            rows.append(
+                (f"p99 ratio{mark}", *(interval(m and m.p99_ratio, least=RATIO_DECIMALS) for m in seen))
+            )
+    rows += _quality_rows(run, winner, both)
+    rows.append(("cold start ms", *(interval(e.cold_start_ms) for e in both)))
+    rows.append(("peak RSS MB", *(_mega(e.peak_rss_bytes) for e in both)))
+    return Table(("figure", "selection", "confirmation"), tuple(rows))
+
+
+def effort_table(run: Run) -> Table | None:
+    """How many samples each number stands on."""
+    rows = []
+    for result in timed(run):
+        for evidence in (result.selection, result.confirmation):
+            for seen in evidence.measurements if evidence is not None else ():
+                blocks = f"{seen.launches} / {seen.rounds}"
+                where = (seen.trial, seen.workload.name)
+                rows.append((display_name(run, result), *where, f"{seen.count:,}", blocks))
+    header = ("candidate", "trial", "workload", "samples", "launches / rounds")
+    return Table(header, tuple(rows)) if rows else None
+
+
+def data_table(run: Run) -> Table:
+    """The splits, as they were read."""
+    rows = [
+        (name, f"{split.examples:,}", f"{split.duplicates:,}", f"`{split.sha256[:12]}`")
+        for name, split in run.plan.data.items()
+    ]
+    return Table(("split", "examples", "exact duplicates", "sha256"), tuple(rows))
+
+
+def _quality_rows(
+    run: Run, winner: CandidateResult, both: tuple[Evidence, Evidence]
+) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for margin in run.plan.margins:
+        found = [metric_result(e, margin.metric) for e in both]
+        share = is_share(run, margin.metric)
+        values = [NONE if r is None else value_text(r.value, share) for r in found]
+        deltas = [NONE if r is None else delta_text(r, share) for r in found]
+        rows.append((margin.metric, *values))
+        if winner.plan.role != "baseline":
+            rows.append((_delta_head(run, margin.metric), *deltas))
+    qualities = [e.quality for e in both]
+    if any(q is not None and q.flip_rate is not None for q in qualities):
+        flips = [NONE if q is None or q.flip_rate is None else percent(q.flip_rate) for q in qualities]
+        rows.append(("predictions that flipped", *flips))
+    examples = [NONE if q is None or not q.metrics else f"{q.metrics[0].examples:,}" for q in qualities]
+    return [*rows, ("examples", *examples)]
+
+
+def _values(run: Run, result: CandidateResult, names: list[str]) -> list[str]:
+    found = [metric_result(result.selection, name) for name in names]
+    return [
+        NONE if r is None else value_text(r.value, is_share(run, n))
+        for n, r in zip(names, found, strict=True)
+    ]
+
+
+def _delta_head(run: Run, name: str) -> str:
+    return f"{name} delta, points" if is_share(run, name) else f"{name} delta"
+
+
+def _costs(result: CandidateResult) -> tuple[str, str, str]:
+    size = NONE if result.size_bytes is None else significant(result.size_bytes / 1e6)
+    if result.selection is None:
+        return size, NONE, NONE
+    rss, start = result.selection.peak_rss_bytes, result.selection.cold_start_ms
+    return size, _mega(rss), interval(start)
+
+
+def _mega(estimate: Estimate | None) -> str:
+    return interval(None if estimate is None else estimate.scaled(1e-6))
+
+
+def _observed(run: Run, verdict: Verdict) -> str:
+    if verdict.observed is None:
+        return "too little to say"
+    if verdict.unit == "bytes":
+        size = verdict.observed
+        if size.low == size.high:
+            return f"{significant(size.value / 1e6)} MB"
+        return f"{_mega(size)} MB"
+    if verdict.unit == "ms":
+        return f"{interval(verdict.observed)} ms"
+    result = margin_result(run, verdict)
+    if result is not None and is_share(run, result.name):
+        return f"{change(verdict.observed.scaled(100))} points"
+    return change(verdict.observed)

@@ -1,0 +1,166 @@
+"""Numbers and names as a reader meets them: the same in the report and on the terminal."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from mlopt.types.estimate import Estimate
+
+NONE = "-"
+"""What a table shows where nothing is known."""
+
+_ROOTS = "home|root|tmp|usr|opt|var|work|mnt|srv|data|media|private|Users|Volumes|workspace|builds?"
+_UNIX_PATH = re.compile(rf"(?:file://)?(?<![\w./:-])/(?:{_ROOTS})(?:/[^\s/'\"`:;,()<>|]+)+/?")
+_FILE_PATH = re.compile(r"(?<![\w./:-])(?:/[\w.+@~ -]*[\w.+@~-])+?\.(?:py|so|dll|onnx|npz|json|yaml)\b")
+_WINDOWS_PATH = re.compile(r"(?<!\w)[A-Za-z]:[\\/](?:[^\s\\/'\"`:;,()<>|]+[\\/])*[^\s\\/'\"`:;,()<>|]*")
+_MARKUP = re.compile(r"([*\[\]])")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """``value`` in plain decimals with ``digits`` significant ones; thousands have commas."""
+    if value == 0:
+        return "0"
+    return fixed(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+
+
+def fixed(value: float, decimals: int, *, signed: bool = False) -> str:
+    """``value`` with that many decimals; a zero has no sign."""
+    text = f"{value:+,.{decimals}f}" if signed else f"{value:,.{decimals}f}"
+    return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text
+
+
+def interval(estimate: Estimate | None, *, least: int = 0) -> str:
+    """An estimate of something positive, as ``0.42 (0.40 to 0.44)``.
+
+    The decimals follow from the width of the interval.
+
+    Args:
+        estimate: None reads as :data:`NONE`.
+        least: Fewest decimals.
+    """
+    if estimate is None:
+        return NONE
+    if estimate.low is None and estimate.high is not None:
+        return upper_bound(estimate.high)
+    decimals = max(least, _decimals(estimate.value, 2))
+    if estimate.low is None or estimate.high is None:
+        return fixed(estimate.value, max(decimals, _decimals(estimate.value, 3)))
+    half = (estimate.high - estimate.low) / 2
+    if half > 0:
+        decimals = max(decimals, _decimals(half, 1))
+    return _joined(estimate, min(decimals, 6), signed=False)
+
+
+def change(estimate: Estimate | None) -> str:
+    """A difference, as ``-0.11 (-0.63 to +0.33)``; two digits of the interval's width are shown."""
+    if estimate is None:
+        return NONE
+    width = abs(estimate.value)
+    if estimate.low is not None and estimate.high is not None:
+        width = (estimate.high - estimate.low) / 2 or width
+    decimals = min(max(0, _decimals(width, 2)), 6)
+    return _joined(estimate, decimals, signed=True)
+
+
+def upper_bound(value: float) -> str:
+    """``< 5.1 (upper bound)``."""
+    return f"< {significant(value, 2)} (upper bound)"
+
+
+def milliseconds(value: float) -> str:
+    """``0.512 ms``, or seconds from a thousand on."""
+    return f"{significant(value / 1000)} s" if value >= 1000 else f"{significant(value)} ms"
+
+
+def megabytes(size_bytes: float) -> str:
+    """``0.79 MB`` in megabytes of 10^6 bytes."""
+    return f"{significant(size_bytes / 1e6)} MB"
+
+
+def percent(share: float) -> str:
+    """``1.2%`` for 0.012."""
+    return f"{significant(share * 100, 2) if share < 0.1 else fixed(share * 100, 1)}%"
+
+
+def speed(ratio: float) -> str:
+    """A ratio of latencies in words: ``2.6x faster`` for 0.38."""
+    faster = 1 / ratio
+    factor, word = (faster, "faster") if ratio <= 1 else (ratio, "slower")
+    if factor < 1.005:
+        return "as fast"
+    return f"{fixed(factor, 0 if factor >= 10 else 1 if factor >= 1.1 else 2)}x {word}"
+
+
+def rounded_count(value: float, resolution: float) -> str:
+    """A whole number, rounded to two digits of ``resolution``; thousands have commas."""
+    step = 10.0 ** max(0, math.floor(math.log10(resolution)) - 1) if resolution > 0 else 1.0
+    return f"{round(value / step) * step:,.0f}"
+
+
+def short_hash(sha256: str | None) -> str:
+    """The first twelve digits."""
+    return sha256[:12] if sha256 else NONE
+
+
+def code(name: str) -> str:
+    """``name`` in backticks, whatever it contains."""
+    name = " ".join(str(name).split())
+    if "`" not in name:
+        return f"`{name}`"
+    return f"`` {name} ``"
+
+
+def prose(text: str) -> str:
+    """Text that mlopt or a library wrote, as one line of Markdown without markup or paths."""
+    line = without_paths(" ".join(text.split()))
+    return _TAG.sub("&lt;", _MARKUP.sub(r"\\\1", line))
+
+
+def sentence(text: str) -> str:
+    """``text`` as prose that starts with a capital letter and ends with a full stop."""
+    line = prose(text)
+    if not line:
+        return line
+    line = line if line.startswith(("`", "p5", "p9")) else line[0].upper() + line[1:]
+    return line if line.endswith((".", "!", "?")) else line + "."
+
+
+def without_paths(text: str) -> str:
+    """``text`` with each absolute path shortened to its last part."""
+    for pattern in (_WINDOWS_PATH, _UNIX_PATH, _FILE_PATH):
+        text = pattern.sub(_last_part, text)
+    return text
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 candidate``, ``2 candidates``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def listing(items: Sequence[str]) -> str:
+    """``a, b and c``; empty for none."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _last_part(match: re.Match[str]) -> str:
+    return "…/" + re.split(r"[\\/]", match[0].rstrip("\\/"))[-1]
+
+
+def _joined(estimate: Estimate, decimals: int, *, signed: bool) -> str:
+    value = fixed(estimate.value, decimals, signed=signed)
+    if estimate.low is None or estimate.high is None:
+        return value
+    low = fixed(estimate.low, decimals, signed=signed)
+    return f"{value} ({low} to {fixed(estimate.high, decimals, signed=signed)})"
+
+
+def _decimals(value: float, digits: int) -> int:
+    """Decimals that show ``digits`` significant digits of ``value``."""
+    if value == 0:
+        return digits
+    return max(0, digits - 1 - math.floor(math.log10(abs(value))))

@@ -1,0 +1,210 @@
+"""The plot of p50 latency against the loss of quality."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mlopt.report.canvas import (
+    INK,
+    LIMIT,
+    LOOKS,
+    Kind,
+    draw_limits,
+    kind_of,
+    latency_axis,
+    latency_limits,
+    new_figure,
+    plain_axes,
+    svg_bytes,
+)
+from mlopt.report.evidence import first_measurement, timed, workloads
+from mlopt.report.labels import Box, Label, place_labels
+from mlopt.report.quality import amount, is_share, metric_result
+from mlopt.report.text import change
+from mlopt.types.estimate import Estimate
+from mlopt.types.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FARTHEST = 8.0
+"""A loss of more than this many margins is drawn at the edge, so that the others can be told apart."""
+
+_IMPORTANCE: tuple[Kind, ...] = ("chosen", "baseline", "candidate", "reference")
+
+
+class Point(NamedTuple):
+    """A candidate in the plot; ``y`` in points for a share of right answers."""
+
+    name: str
+    kind: Kind
+    x: Estimate
+    y: Estimate
+
+
+class Scene(NamedTuple):
+    """What is drawn.
+
+    Attributes:
+        margin: Largest acceptable loss, in the unit of the y axis; None where there is none.
+        upwards: Whether a larger delta is better.
+    """
+
+    points: list[Point]
+    metric: str
+    share: bool
+    margin: float | None
+    upwards: bool
+
+
+def draw_tradeoff(run: Run) -> bytes | None:
+    """The plot as SVG; None where no candidate has both a latency and a score."""
+    scene = _scene(run)
+    if scene is None:
+        return None
+    figure = new_figure(4.6)
+    axes = figure.add_axes((0.1, 0.12, 0.87, 0.76))
+    plain_axes(axes)
+    low, high = _latency_range(run, scene)
+    latency_axis(axes, low, high)
+    _quality_axis(axes, scene)
+    draw_limits(axes, latency_limits(run), low, high)
+    _margin(axes, scene)
+    obstacles = [box for point in scene.points for box in _draw(axes, point, scene)]
+    place_labels(axes, _labels(scene, axes), obstacles)
+    axes.set_xlabel(f"p50 latency, ms ({workloads(run)[0].name}; left is better)")
+    unit = ", percentage points" if scene.share else ""
+    axes.set_ylabel(f"{scene.metric} delta{unit} (up is better)")
+    return svg_bytes(figure)
+
+
+def _scene(run: Run) -> Scene | None:
+    if not run.plan.margins:
+        return None
+    name = run.plan.margins[0].metric
+    share = is_share(run, name)
+    factor = 100.0 if share else 1.0
+    points, margin = [], None
+    for result in timed(run):
+        seen = first_measurement(run, result.selection)
+        scored = metric_result(result.selection, name)
+        if seen is None or scored is None:
+            continue
+        margin = margin if scored.max_drop is None else scored.max_drop * factor
+        points.append(
+            Point(result.name, kind_of(run, result), seen.p50_ms, scored.delta.scaled(factor))
+        )
+    points.sort(key=lambda p: (_IMPORTANCE.index(p.kind), p.x.value, p.name))
+    upwards = run.plan.margins[0].higher_is_better
+    return Scene(points, name, share, margin, upwards) if points else None
+
+
+def _latency_range(run: Run, scene: Scene) -> tuple[float, float]:
+    lows = [p.x.low if p.x.low is not None else p.x.value for p in scene.points]
+    highs = [p.x.high if p.x.high is not None else p.x.value for p in scene.points]
+    low, high = min(lows), max(highs)
+    near = [line.limit for line in latency_limits(run) if low / 4 < line.limit < high * 4]
+    low, high = min([low, *near]), max([high, *near])
+    room = max((high / low) ** 0.12, 1.12)
+    return low / room, high * room
+
+
+def _floor(scene: Scene) -> float | None:
+    """The delta below which a point is drawn at the edge."""
+    if scene.margin is None:
+        return None
+    return -_FARTHEST * scene.margin if scene.upwards else _FARTHEST * scene.margin
+
+
+def _is_beyond(point: Point, scene: Scene) -> bool:
+    floor = _floor(scene)
+    if floor is None:
+        return False
+    return point.y.value < floor if scene.upwards else point.y.value > floor
+
+
+def _quality_axis(axes: Axes, scene: Scene) -> None:
+    sign = 1.0 if scene.upwards else -1.0
+    ends = [0.0] if scene.margin is None else [0.0, -scene.margin]
+    for point in scene.points:
+        if _is_beyond(point, scene):
+            ends.append(sign * (_floor(scene) or 0.0))
+            continue
+        known = (point.y.value, point.y.low, point.y.high)
+        ends += [sign * value for value in known if value is not None]
+    low, high = min(ends), max(ends)
+    room = 0.14 * (high - low) or 1.0
+    limits = (sign * (low - room), sign * (high + room))
+    axes.set_ylim(*limits)
+    axes.axhline(0, color=INK, linewidth=0.8, linestyle=(0, (1, 3)))
+
+
+def _margin(axes: Axes, scene: Scene) -> None:
+    if scene.margin is None:
+        return
+    at = -scene.margin if scene.upwards else scene.margin
+    axes.axhline(at, color=LIMIT, linewidth=1.2, linestyle=(0, (5, 3)))
+    words = amount(scene.margin / 100, True) if scene.share else amount(scene.margin, False)
+    axes.annotate(
+        f"margin: {words}",
+        (1.0, at),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -10),
+        textcoords="offset points",
+        ha="right",
+        color=LIMIT,
+        fontsize=8,
+    )
+
+
+def _draw(axes: Axes, point: Point, scene: Scene) -> list[Box]:
+    """Draws a point with its bars, and returns what they cover."""
+    look = LOOKS[point.kind]
+    beyond = _is_beyond(point, scene)
+    y = _drawn_y(point, axes, scene)
+    bars: dict[str, Any] = {"xerr": _bar(point.x), "yerr": None if beyond else _bar(point.y)}
+    axes.errorbar(
+        [point.x.value],
+        [y],
+        **bars,
+        fmt="v" if beyond else look.marker,
+        color=look.color,
+        markersize=7 if beyond else look.size,
+        elinewidth=1.8 if point.kind == "chosen" else 1.1,
+        capsize=2.5,
+        zorder=4 if point.kind == "chosen" else 3,
+    )
+    cx, cy = axes.transData.transform((point.x.value, y))
+    half = look.size / 2 + 1
+    found = [Box(cx - half, cy - half, cx + half, cy + half)]
+    if point.x.low is not None and point.x.high is not None:
+        (x0, _), (x1, _) = axes.transData.transform([(point.x.low, y), (point.x.high, y)])
+        found.append(Box(x0, cy - 1.5, x1, cy + 1.5))
+    if not beyond and point.y.low is not None and point.y.high is not None:
+        ys = axes.transData.transform([(point.x.value, point.y.low), (point.x.value, point.y.high)])
+        found.append(Box(cx - 1.5, float(ys[:, 1].min()), cx + 1.5, float(ys[:, 1].max())))
+    return found
+
+
+def _drawn_y(point: Point, axes: Axes, scene: Scene) -> float:
+    floor = _floor(scene)
+    return floor if floor is not None and _is_beyond(point, scene) else point.y.value
+
+
+def _bar(estimate: Estimate) -> list[list[float]] | None:
+    if estimate.low is None or estimate.high is None:
+        return None
+    return [[max(0.0, estimate.value - estimate.low)], [max(0.0, estimate.high - estimate.value)]]
+
+
+def _labels(scene: Scene, axes: Axes) -> list[Label]:
+    found = []
+    for point in scene.points:
+        text = point.name
+        if _is_beyond(point, scene):
+            text += f": {change(Estimate(value=point.y.value))}, below this plot"
+        y = _drawn_y(point, axes, scene)
+        found.append(
+            Label(text, point.x.value, y, LOOKS[point.kind].color, point.kind == "chosen")
+        )
+    return found

@@ -1,0 +1,162 @@
+"""Everything that the template of the report shows, ready-made."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mlopt.report import background, tables
+from mlopt.report.effects import Effect, effects
+from mlopt.report.evidence import chosen, decisive, workloads
+from mlopt.report.markdown import Table, fence
+from mlopt.report.options import Option, options
+from mlopt.report.outcome import (
+    Refusal,
+    counts,
+    explanation,
+    quotable,
+    refusals,
+    settlements,
+    status,
+    title,
+)
+from mlopt.report.text import code, listing, prose, without_paths
+from mlopt.types.run import Run
+
+_LOG_LINES = 20
+_LONGEST_LINE = 160
+
+
+class Decided(NamedTuple):
+    """Title, status, and the decision itself."""
+
+    title: str
+    status: str
+    date: str
+    context: str
+    sentence: str
+    explanation: tuple[str, ...]
+    contract: Table | None
+    settlements: tuple[str, ...]
+    evidence: Table | None
+    consequences: tuple[Effect, ...]
+    refusals: tuple[Refusal, ...]
+
+
+class Considered(NamedTuple):
+    """The options side by side, and each in detail."""
+
+    latency: tuple[tables.Titled, ...]
+    quality: tuple[tables.Titled, ...]
+    verdicts: tuple[Table, ...]
+    options: tuple[Option, ...]
+    plots: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+class Background(NamedTuple):
+    """What stands around the decision."""
+
+    drivers: tuple[str, ...]
+    procedure: tuple[str, ...]
+    statistics: tuple[str, ...]
+    warnings: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    effort: Table | None
+    command: str
+    versions: tuple[str, ...]
+    data: Table
+    hashes: str
+
+
+class AdrView(NamedTuple):
+    """The report as data."""
+
+    decided: Decided
+    considered: Considered
+    background: Background
+    mlopt_version: str
+
+
+def build_view(run: Run, plots: tuple[str, ...]) -> AdrView:
+    """Turns a run into the words and tables of its report.
+
+    Args:
+        run: The run.
+        plots: Which of the plots were drawn, relative to the report.
+    """
+    return AdrView(_decided(run), _considered(run, plots), _background(run), run.mlopt_version)
+
+
+def _decided(run: Run) -> Decided:
+    winner = chosen(run)
+    return Decided(
+        title=title(run),
+        status=status(run),
+        date=(run.finished_at or run.started_at)[:10],
+        context=_context(run),
+        sentence=quotable(run),
+        explanation=tuple(explanation(run)),
+        contract=tables.contract_table(run),
+        settlements=tuple(settlements(run)),
+        evidence=tables.evidence_table(run),
+        consequences=() if winner is None else tuple(effects(run, winner, decisive(winner))),
+        refusals=tuple(r._replace(log=_log(r.log)) for r in refusals(run)),
+    )
+
+
+def _considered(run: Run, plots: tuple[str, ...]) -> Considered:
+    return Considered(
+        latency=tuple(tables.latency_tables(run)),
+        quality=tuple(tables.quality_tables(run)),
+        verdicts=tables.verdict_tables(run),
+        options=tuple(options(run)),
+        plots=tuple((path, _alternative(run, path)) for path in plots),
+        notes=tuple(_table_notes(run)),
+    )
+
+
+def _background(run: Run) -> Background:
+    return Background(
+        drivers=tuple(background.drivers(run)),
+        procedure=tuple(background.procedure(run)),
+        statistics=tuple(background.statistics(run)),
+        warnings=tuple(background.warnings(run)),
+        assumptions=tuple(background.assumptions(run)),
+        effort=tables.effort_table(run),
+        command=fence(without_paths(run.plan.command)).replace("```text", "```sh"),
+        versions=tuple(background.versions(run)),
+        data=tables.data_table(run),
+        hashes=fence(background.hashes(run)),
+    )
+
+
+def _context(run: Run) -> str:
+    names = listing([f"`{w.name}`" for w in workloads(run)])
+    return (
+        f"Which deployable form of {code(run.plan.project)} should we ship, and what do we give up? "
+        f"{counts(run)}, under {names}, on {prose(run.environment.cpu)} with "
+        f"{run.environment.cpus} of its processors. Budget, candidates and selection rule were fixed "
+        "before anything was measured."
+    )
+
+
+def _table_notes(run: Run) -> list[str]:
+    results = [c for c in run.candidates if c.selection is not None]
+    base = next((c for c in results if c.plan.role == "baseline"), None)
+    if results and (base is None or base.selection is None or not base.selection.measurements):
+        return ["**The baseline was not measured, so there are no ratios and no deltas.**"]
+    return []
+
+
+def _alternative(run: Run, path: str) -> str:
+    """What a reader who does not see the plot should know."""
+    first = workloads(run)[0].name
+    if "tradeoff" in path:
+        metric = run.plan.margins[0].metric if run.plan.margins else "quality"
+        return f"p50 latency at {first} against the {metric} delta of every candidate, with 95% intervals"
+    return f"Distribution of the raw latencies of every candidate at {first}, with p50 and p99"
+
+
+def _log(log: str) -> str:
+    lines = [line.rstrip()[:_LONGEST_LINE] for line in without_paths(log).splitlines() if line.strip()]
+    return fence("\n".join(lines[-_LOG_LINES:])) if lines else ""

@@ -1,0 +1,78 @@
+"""The contract of a runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from mlopt.types.artifact import Artifact, Format
+from mlopt.types.measurement import Placement
+from mlopt.types.record import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mlopt.providers import Provider
+
+    Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+class Session(Protocol):
+    """A loaded model."""
+
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        """Outputs by name for inputs by name; the batch axis is the first of each."""
+        ...
+
+    def bind(self, inputs: Arrays) -> Callable[[], object]:
+        """One inference on these inputs, with nothing left to do but the inference."""
+        ...
+
+    def serving(self) -> AbstractContextManager[object]:
+        """The context that a server would enter once, around all of its inferences."""
+        ...
+
+    def placement(self) -> Placement | None:
+        """Which provider took how many nodes; None where there are no providers."""
+        ...
+
+
+class Runner(Record):
+    """What executes an artifact. Its fields are the session settings that ship with a candidate.
+
+    Attributes:
+        name: Also the name of its file.
+        summary: One line for ``mlopt doctor``.
+        formats: Formats of the artifacts that it executes.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    formats: ClassVar[tuple[Format, ...]]
+
+    def resolve(self, cpus: int) -> Self:
+        """The same runner with every ``auto`` replaced by what this machine wants.
+
+        Args:
+            cpus: Logical processors that may be used.
+        """
+        return self
+
+    def unavailable_because(self) -> str | None:
+        """Why it cannot be used here and how to mend that, in one line; None when it can."""
+        raise NotImplementedError(f"{type(self).__name__} must define unavailable_because")
+
+    def open(self, artifact: Artifact, provider: Provider, project_dir: Path) -> Session:
+        """Loads ``artifact``. Runs in a worker process.
+
+        Args:
+            artifact: In one of :attr:`formats`.
+            provider: Where it should run.
+            project_dir: Where the user's code is imported from, if the artifact needs it.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define open")

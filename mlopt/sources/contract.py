@@ -1,0 +1,217 @@
+"""The data contract: what the project file says about a split must be so.
+
+A split is read once, checked batch by batch, and kept as a snapshot. Nothing is built before
+every split has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlopt.errors import DataError
+from mlopt.sources.data import Batch, DataSource
+from mlopt.store.snapshot import Snapshot, SnapshotIndex, SnapshotWriter
+from mlopt.types.tensors import TensorSpec
+
+CYCLE_FACTOR = 10
+LEAST_FOR_CYCLE = 1000
+
+OVERLAPS_ALLOWED = frozenset({frozenset({"calibration", "training"})})
+
+
+class ReadLimits(NamedTuple):
+    """When a split is taken to be endless."""
+
+    examples: int
+    size_bytes: int
+
+
+def read_split(
+    source: DataSource,
+    split: str,
+    specs: tuple[TensorSpec, ...],
+    project_dir: Path,
+    target: Path,
+    limits: ReadLimits,
+) -> SnapshotIndex:
+    """Reads and checks one split, and writes its snapshot into ``target``.
+
+    Args:
+        source: Where it comes from.
+        split: Its name.
+        specs: The inputs as the project states them.
+        project_dir: Where the user's code is.
+        target: A directory that does not exist yet.
+        limits: When to give up on an endless iterator.
+
+    Raises:
+        ConfigError: The user's code cannot be imported.
+        DataError: The split breaks the contract.
+    """
+    place = f"data.{split}"
+    names = tuple(spec.name for spec in specs)
+    with SnapshotWriter(target) as writer:
+        for number, batch in enumerate(source.batches(project_dir, names, place)):
+            where = f"{place}, batch {number}"
+            inputs = check_inputs(batch.inputs, specs, where)
+            _check_target(batch, inputs, where, needed=split != "calibration")
+            try:
+                writer.append(inputs, batch.target)
+            except ValueError as e:
+                raise DataError(
+                    f"{where}: {e}. All examples of a split must have one size: pad or crop them "
+                    "in the data function."
+                ) from e
+            _refuse_endless(writer, place, limits)
+        if writer.examples == 0:
+            raise DataError(
+                f"{place} is empty: its source yields no batch. Check the path or the filter in it."
+            )
+        return writer.finish()
+
+
+def check_inputs(
+    found: Mapping[str, np.ndarray[Any, Any]], specs: tuple[TensorSpec, ...], where: str
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The inputs of a batch in the order of ``specs``.
+
+    Raises:
+        DataError: A name, dtype or shape differs, a value is NaN or infinite, or the inputs
+            differ in length.
+    """
+    wanted = {spec.name: spec for spec in specs}
+    if set(found) != set(wanted):
+        raise DataError(
+            f"{where}: the inputs are called {_names(found)}; 'inputs' in mlopt.yaml says {_names(wanted)}."
+        )
+    for name, spec in wanted.items():
+        _check_tensor(found[name], spec, where)
+    lengths = {name: len(found[name]) for name in wanted}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"{where}: the inputs differ in their number of examples: {lengths}.")
+    return {name: found[name] for name in wanted}
+
+
+def _check_tensor(array: np.ndarray[Any, Any], spec: TensorSpec, where: str) -> None:
+    if str(array.dtype) != spec.dtype:
+        raise DataError(
+            f"{where}: '{spec.name}' is {array.dtype} and 'inputs' says {spec.dtype}. Convert it in "
+            f"the data function (.astype('{spec.dtype}')), or correct 'inputs'."
+        )
+    fits = array.ndim == len(spec.shape) and all(
+        isinstance(want, str) or have == want
+        for have, want in zip(array.shape[1:], spec.shape[1:], strict=True)
+    )
+    if not fits:
+        raise DataError(
+            f"{where}: '{spec.name}' has shape {list(array.shape)} and 'inputs' says "
+            f"[{', '.join(map(str, spec.shape))}]. Correct the data function or 'inputs'."
+        )
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
+        raise DataError(
+            f"{where}: '{spec.name}' of example {bad} holds NaN or infinity. Clean the data."
+        )
+
+
+def _check_target(
+    batch: Batch, inputs: Mapping[str, np.ndarray[Any, Any]], where: str, needed: bool
+) -> None:
+    if batch.target is None:
+        if needed:
+            raise DataError(
+                f"{where} has no targets: yield (inputs, targets). Only calibration goes without."
+            )
+        return
+    count = len(next(iter(inputs.values())))
+    if len(batch.target) != count:
+        raise DataError(f"{where}: {count} examples and {len(batch.target)} targets.")
+    if np.issubdtype(batch.target.dtype, np.floating) and not np.isfinite(batch.target).all():
+        raise DataError(f"{where}: a target is NaN or infinite. Clean the data.")
+
+
+def _refuse_endless(writer: SnapshotWriter, place: str, limits: ReadLimits) -> None:
+    n = writer.examples
+    cyclic = (
+        n >= LEAST_FOR_CYCLE and n % LEAST_FOR_CYCLE < 256 and n >= CYCLE_FACTOR * writer.distinct
+    )
+    if cyclic:
+        raise DataError(
+            f"{place} does not seem to end: it repeated the same {writer.distinct} examples "
+            f"{n // writer.distinct} times. Yield every example once."
+        )
+    if n > limits.examples or writer.bytes_written > limits.size_bytes:
+        raise DataError(
+            f"{place} did not end after {n} examples ({writer.bytes_written / 1e6:.0f} MB). If it is "
+            "that large, raise limits.examples or limits.data_mb in mlopt.yaml; if it is endless, "
+            "yield every example once."
+        )
+
+
+def check_labels(snapshot: Snapshot, split: str, classes: int) -> None:
+    """Checks that the targets of a classification are class numbers.
+
+    Args:
+        snapshot: The split.
+        split: Its name, for messages.
+        classes: Width of the model's output; 1 for a single score of a binary classifier.
+
+    Raises:
+        DataError: They are not integers, or out of range.
+    """
+    targets = snapshot.targets
+    if targets is None:
+        return
+    if not np.issubdtype(targets.dtype, np.integer) and targets.dtype != np.bool_:
+        raise DataError(
+            f"data.{split}: the targets of a classification are class numbers, and these are "
+            f"{targets.dtype}. Convert them to int64, or set 'task: regression'."
+        )
+    if targets.ndim != 1:
+        raise DataError(
+            f"data.{split}: the targets have shape {list(targets.shape)}; class numbers have shape (N,). "
+            "Undo the one-hot encoding with argmax."
+        )
+    most = max(classes, 2) - 1
+    low, high = int(targets.min()), int(targets.max())
+    if low < 0 or high > most:
+        raise DataError(
+            f"data.{split}: the labels range from {low} to {high}, and the model knows the classes 0 to {most}. "
+            "Map the labels to them."
+        )
+
+
+def check_overlap(snapshots: Mapping[str, Snapshot]) -> None:
+    """Checks that selection and holdout overlap with nothing, and that training may.
+
+    Calibration may lie inside training. Everything else that two splits have in common was seen
+    by a choice that should not have seen it.
+
+    Raises:
+        DataError: Two splits share an example.
+    """
+    hashes = {name: set(snapshot.hashes.tolist()) for name, snapshot in snapshots.items()}
+    for first, second in _pairs(list(hashes)):
+        if frozenset({first, second}) in OVERLAPS_ALLOWED:
+            continue
+        shared = len(hashes[first] & hashes[second])
+        if shared:
+            raise DataError(
+                f"data: {first} and {second} share {shared} examples. A number measured on seen examples "
+                "flatters: give each example to one of them (only calibration may lie inside training)."
+            )
+
+
+def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:
+    for i, first in enumerate(names):
+        for second in islice(names, i + 1, None):
+            yield first, second
+
+
+def _names(mapping: Mapping[str, Any]) -> str:
+    return ", ".join(f"'{name}'" for name in mapping) or "nothing"

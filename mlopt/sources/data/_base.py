@@ -1,0 +1,51 @@
+"""The contract of a data source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from mlopt.types.record import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+class Batch(NamedTuple):
+    """Some examples: inputs by name, shape (n, ...), and targets of shape (n, ...) if any."""
+
+    inputs: Mapping[str, Array]
+    target: Array | None
+
+
+class DataSource(Record):
+    """A way of bringing one split. Its fields are the keys of ``data.<split>`` in mlopt.yaml.
+
+    Attributes:
+        name: The key that says that this source is meant; also a field.
+        summary: One line for the JSON schema.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    def problems(self, project_dir: Path) -> Iterator[tuple[str, str]]:
+        """Mistakes that can be seen without running anything: key and message."""
+        yield from ()
+
+    def batches(self, project_dir: Path, inputs: tuple[str, ...], place: str) -> Iterator[Batch]:
+        """Reads the split. Runs in a worker process.
+
+        Args:
+            project_dir: Where the user's files and code are.
+            inputs: Names of the inputs, in their order.
+            place: Where in mlopt.yaml the split stands, for messages.
+
+        Raises:
+            ConfigError: The code cannot be imported.
+            DataError: It yields something else than batches.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define batches")

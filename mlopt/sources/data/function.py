@@ -1,0 +1,121 @@
+"""A function that yields batches, or a torch Dataset or DataLoader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from mlopt.errors import DataError
+from mlopt.sources.data._base import Batch, DataSource
+from mlopt.workers.usercode import describe, load_object
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+ROWS_A_BATCH = 64
+
+
+class FunctionData(DataSource):
+    """The user's code.
+
+    What ``function`` names may be a function that returns any of these, or be one of them: an
+    iterable of batches, a ``DataLoader``, or a map-style ``Dataset``, whose rows are collected
+    into batches. A batch is ``(inputs, targets)`` or just ``inputs``; inputs are an array, a
+    tuple of arrays in the order of ``inputs`` in mlopt.yaml, or a mapping by name.
+
+    Attributes:
+        function: ``module:name`` beside mlopt.yaml.
+        arguments: Keyword arguments for it.
+    """
+
+    name: ClassVar[str] = "function"
+    summary: ClassVar[str] = "a function that yields batches, or a torch Dataset or DataLoader"
+
+    function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    arguments: dict[str, Any] = {}
+
+    def batches(self, project_dir: Path, inputs: tuple[str, ...], place: str) -> Iterator[Batch]:
+        """Calls the function and normalises what it yields.
+
+        Raises:
+            ConfigError: The code cannot be imported.
+            DataError: It raises, or yields something else than batches.
+        """
+        found = load_object(self.function, project_dir, place)
+        try:
+            if callable(found) and not hasattr(found, "__getitem__"):
+                found = found(**self.arguments)
+            for item in _iterate(found, f"{place}: '{self.function}'"):
+                yield _batch(item, inputs, f"{place}: '{self.function}'")
+        except DataError:
+            raise
+        except Exception as e:
+            raise DataError(f"{place}: '{self.function}' raised {describe(e, project_dir)}") from e
+
+
+def _iterate(found: Any, who: str) -> Iterable[Any]:
+    # A Dataset has rows; everything else that can be iterated yields batches already.
+    if (
+        hasattr(found, "__getitem__")
+        and hasattr(found, "__len__")
+        and not isinstance(found, list | tuple)
+    ):
+        return _collected(found)
+    if isinstance(found, Iterable) and not isinstance(found, str | bytes | Mapping):
+        return found
+    raise DataError(
+        f"{who} gives a {type(found).__name__}; it must give an iterable of batches, a DataLoader "
+        "or a Dataset."
+    )
+
+
+def _collected(dataset: Any) -> Iterator[Any]:
+    from torch.utils.data import default_collate
+
+    for start in range(0, len(dataset), ROWS_A_BATCH):
+        rows = [dataset[i] for i in range(start, min(start + ROWS_A_BATCH, len(dataset)))]
+        yield default_collate(rows)
+
+
+def _batch(item: Any, names: tuple[str, ...], who: str) -> Batch:
+    values, target = item, None
+    if (
+        isinstance(item, tuple | list)
+        and len(item) == 2
+        and not (len(names) == 2 and _is_array(item[0]))
+    ):
+        values, target = item
+    if isinstance(values, Mapping):
+        inputs = {str(name): _array(value, who) for name, value in values.items()}
+    elif isinstance(values, tuple | list):
+        inputs = dict(zip(names, (_array(v, who) for v in values), strict=False))
+        if len(values) != len(names):
+            raise DataError(
+                f"{who} yields {len(values)} arrays for the {len(names)} inputs {', '.join(names)}. "
+                "A batch is (inputs, targets); several inputs are a tuple or a mapping."
+            )
+    else:
+        inputs = {names[0]: _array(values, who)}
+    return Batch(inputs, None if target is None else _array(target, who))
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _array(value: Any, who: str) -> Array:
+    import numpy as np
+
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    array = np.asarray(value)
+    if array.dtype == object or array.ndim == 0:
+        raise DataError(
+            f"{who} yields a {type(value).__name__} where an array with a batch axis belongs."
+        )
+    return array

@@ -1,0 +1,67 @@
+"""An .npz file with one array for each input, and one with the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from mlopt.errors import DataError
+from mlopt.sources.data._base import Batch, DataSource
+
+ROWS_A_BATCH = 64
+
+
+class NpzData(DataSource):
+    """Arrays on disk, the example axis first.
+
+    Attributes:
+        npz: The file.
+        target: Name of the array that holds the targets; it may be missing from the file.
+    """
+
+    name: ClassVar[str] = "npz"
+    summary: ClassVar[str] = "an .npz file with an array for each input and one called 'target'"
+
+    npz: str
+    target: str = "target"
+
+    def problems(self, project_dir: Path) -> Iterator[tuple[str, str]]:
+        """The file must be there."""
+        if not (project_dir / self.npz).is_file():
+            yield "npz", f"there is no file '{self.npz}' beside mlopt.yaml. Check the path."
+
+    def batches(self, project_dir: Path, inputs: tuple[str, ...], place: str) -> Iterator[Batch]:
+        """Slices the arrays into batches.
+
+        Raises:
+            DataError: The file is damaged, lacks an input, or its arrays differ in length.
+        """
+        import zipfile
+
+        import numpy as np
+
+        try:
+            with np.load(project_dir / self.npz, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (OSError, ValueError, zipfile.BadZipFile) as e:
+            raise DataError(f"{place}: {self.npz} is no readable .npz file: {e}") from e
+        if missing := [name for name in inputs if name not in arrays]:
+            raise DataError(
+                f"{place}: {self.npz} has no array for the input {', '.join(missing)} "
+                f"(it has {', '.join(arrays) or 'none'}). Save it with numpy.savez({inputs[0]}=..., ...)."
+            )
+        target = arrays.get(self.target)
+        used = {name: arrays[name] for name in inputs}
+        lengths = {
+            n: len(a)
+            for n, a in ({**used, self.target: target} if target is not None else used).items()
+        }
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise DataError(f"{place}: the arrays of {self.npz} differ in length: {found}.")
+        for start in range(0, lengths[inputs[0]], ROWS_A_BATCH):
+            rows = slice(start, start + ROWS_A_BATCH)
+            yield Batch(
+                {n: a[rows] for n, a in used.items()}, None if target is None else target[rows]
+            )

@@ -1,0 +1,90 @@
+"""The contract of a model source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mlopt.types.artifact import Format
+from mlopt.types.passes import Draft
+from mlopt.types.record import Record
+from mlopt.types.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class ModelSource(Record):
+    """A way of bringing a model. Its fields are the keys of ``model:`` in mlopt.yaml.
+
+    Attributes:
+        name: The key that says that this source is meant; also a field.
+        summary: One line for the JSON schema.
+        produces: Format of the artifact that it makes.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    produces: ClassVar[Format]
+
+    def files(self) -> dict[str, str]:
+        """The files it needs: key in mlopt.yaml to path, relative to the project."""
+        raise NotImplementedError(f"{type(self).__name__} must define files")
+
+    def problems(self, project_dir: Path) -> Iterator[tuple[str, str]]:
+        """Mistakes that can be seen without running anything: key and message."""
+        for key, path in self.files().items():
+            if not (project_dir / path).is_file():
+                yield key, f"there is no file '{path}' beside mlopt.yaml. Check the path."
+
+    def declared_inputs(self, project_dir: Path) -> tuple[TensorSpec, ...] | None:
+        """Inputs as the model itself states them; None when only the project can say."""
+        return None
+
+    def materialise(
+        self,
+        workspace: Path,
+        project_dir: Path,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[str, ...],
+        example: Mapping[str, np.ndarray[Any, Any]],
+    ) -> Draft:
+        """Loads the model, runs it once, and writes it as an artifact. Runs in a worker.
+
+        Args:
+            workspace: An empty directory.
+            project_dir: Where the user's files and code are.
+            inputs: As the project states them.
+            outputs: Names for the outputs; empty: as the model calls them.
+            example: A batch of real inputs.
+
+        Raises:
+            ModelError: It cannot be loaded, or does not accept the example.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define materialise")
+
+
+def output_specs(
+    outputs: Mapping[str, np.ndarray[Any, Any]], examples: int
+) -> tuple[TensorSpec, ...]:
+    """Specs of outputs as they were observed on a batch of ``examples``.
+
+    Raises:
+        ModelError: An output does not have the batch as its first axis.
+    """
+    from mlopt.errors import ModelError
+
+    specs = []
+    for name, array in outputs.items():
+        if array.ndim == 0 or array.shape[0] != examples:
+            raise ModelError(
+                f"model: output '{name}' has shape {list(array.shape)} for a batch of {examples}; "
+                "the first axis of every output must be the batch."
+            )
+        specs.append(
+            TensorSpec.model_validate(
+                {"name": name, "dtype": str(array.dtype), "shape": ("batch", *array.shape[1:])}
+            )
+        )
+    return tuple(specs)

@@ -1,0 +1,141 @@
+"""An ONNX file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mlopt.errors import ModelError
+from mlopt.sources.models._base import ModelSource, output_specs
+from mlopt.types.artifact import Format
+from mlopt.types.passes import Draft
+from mlopt.types.tensors import BATCH, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+
+
+class OnnxModel(ModelSource):
+    """A model that is ONNX already; external data is found beside it.
+
+    Attributes:
+        onnx: The ``.onnx`` file.
+    """
+
+    name: ClassVar[str] = "onnx"
+    summary: ClassVar[str] = "an .onnx file"
+    produces: ClassVar[Format] = "onnx"
+
+    onnx: str
+
+    def files(self) -> dict[str, str]:
+        """The file."""
+        return {"onnx": self.onnx}
+
+    def declared_inputs(self, project_dir: Path) -> tuple[TensorSpec, ...]:
+        """Inputs of the graph that are not initializers; the first axis is the batch.
+
+        Raises:
+            ModelError: The file is damaged, or an input has a type that mlopt does not know.
+        """
+        model = read_onnx(project_dir / self.onnx, self.onnx)
+        constant = {tensor.name for tensor in model.graph.initializer}
+        return tuple(_spec(value) for value in model.graph.input if value.name not in constant)
+
+    def materialise(
+        self,
+        workspace: Path,
+        project_dir: Path,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[str, ...],
+        example: Mapping[str, np.ndarray[Any, Any]],
+    ) -> Draft:
+        """Checks the file, copies it with its external data, and runs it once.
+
+        Raises:
+            ModelError: It is damaged, or does not accept the example.
+        """
+        import onnx
+        import onnxruntime as ort
+
+        path = project_dir / self.onnx
+        model = read_onnx(path, self.onnx)
+        for name in {path.name, *external_files(model)}:
+            target = workspace / ("model.onnx" if name == path.name else name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path.parent / name, target)
+        try:
+            onnx.checker.check_model(str(workspace / "model.onnx"))
+            session = ort.InferenceSession(
+                workspace / "model.onnx", providers=["CPUExecutionProvider"]
+            )
+        except Exception as e:
+            raise ModelError(
+                f"model.onnx: {self.onnx} is no valid ONNX model: {str(e).strip().splitlines()[0]} "
+                "Export it again."
+            ) from e
+        names = [output.name for output in session.get_outputs()]
+        try:
+            found = dict(zip(names, session.run(None, dict(example)), strict=True))
+        except Exception as e:
+            shapes = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in example.items())
+            raise ModelError(
+                f"model.onnx: {self.onnx} does not accept the example input {shapes}: "
+                f"{str(e).strip().splitlines()[0]} Make 'inputs' and the data fit the model."
+            ) from e
+        batch = len(next(iter(example.values())))
+        return Draft(main="model.onnx", inputs=inputs, outputs=output_specs(found, batch))
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    import onnx
+
+    tensor = value.type.tensor_type
+    try:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        sizes = [
+            d.dim_value or d.dim_param or f"{value.name}_{i}"
+            for i, d in enumerate(tensor.shape.dim)
+        ]
+        if sizes and isinstance(sizes[0], str):
+            sizes[0] = BATCH
+        return TensorSpec.model_validate({"name": value.name, "dtype": dtype, "shape": sizes})
+    except (KeyError, ValueError) as e:
+        raise ModelError(f"model.onnx: the input '{value.name}' is no tensor of numbers.") from e
+
+
+def read_onnx(path: Path, shown: str) -> onnx.ModelProto:
+    """Reads the graph without its external data.
+
+    Raises:
+        ModelError: The file is cut short or is no ONNX model.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError) as e:
+        raise ModelError(
+            f"model.onnx: {shown} is cut short or is no ONNX model ({e}). Export or copy it again."
+        ) from e
+    if not model.graph.node:
+        raise ModelError(
+            f"model.onnx: {shown} holds no graph: it is empty, cut short or no ONNX model. "
+            "Export or copy it again."
+        )
+    return model
+
+
+def external_files(model: onnx.ModelProto) -> set[str]:
+    """Names of the files that hold a model's external data."""
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    return {
+        ExternalDataInfo(tensor).location
+        for tensor in model.graph.initializer
+        if uses_external_data(tensor)
+    }

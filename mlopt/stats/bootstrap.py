@@ -1,0 +1,199 @@
+"""Intervals for latencies from a two-level bootstrap: launches, then whole rounds inside them.
+
+Latencies inside a round are autocorrelated and a launch shifts all of its rounds, so neither single
+samples nor single rounds are independent (Kalibera & Jones, ISMM 2013; Davison & Hinkley, 1997,
+section 3.8). `mlopt.stats.small_sample` corrects the width for the few launches that there are.
+
+In simulation (400 runs a cell; 5 launches x 20 rounds x 100 samples; log-normal, bimodal, heavy
+tail, AR(1) with phi 0.9; launch effects of 0 and 1%; p50, p99, mean and both ratios), the nominal
+95% held the truth in 93.2% to 97.0%, where plain percentiles gave 82% to 99%. Two or three launches
+keep it by becoming wide. It does not hold for what the samples cannot show: the p99 of a launch
+population, where launches differ more than samples do, and a tail of few effective samples.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlopt.stats.resampling import PooledSamples, block_multiplicities
+from mlopt.stats.rounds import Rounds
+from mlopt.stats.small_sample import corrected_interval, quantile_inefficiency
+from mlopt.types.estimate import Estimate
+
+_Statistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""From block multiplicities, shape (S, B), to the statistic on each row, shape (S,)."""
+
+
+def quantile(rounds: Rounds, q: float, *, seed: int, resamples: int = 2000) -> Estimate:
+    """The q-quantile of all samples together, in their unit.
+
+    The empirical quantile is averaged at a jump (type 2 of Hyndman & Fan, 1996), so q = 0.5 is the
+    median. One block alone has no interval. Whether there are enough samples for a tail is not
+    asked here: see `tail_estimate`.
+
+    Args:
+        rounds: The samples.
+        q: Strictly between 0 and 1.
+        seed: The same seed gives the same interval.
+        resamples: The number of bootstrap resamples.
+
+    Raises:
+        ValueError: If `q` or `resamples` is out of range.
+    """
+    _require_quantile(q)
+    launch = rounds.block_keys[:, 0]
+    pooled = PooledSamples(rounds.values, rounds.block_index, rounds.blocks)
+
+    def inefficiency(value: float) -> float:
+        below = (rounds.values < value) / 2 + (rounds.values <= value) / 2
+        return _inefficiency(below, rounds.launch, q)
+
+    return _estimate(
+        lambda draws: pooled.quantiles(draws, q), launch, seed, resamples, inefficiency
+    )
+
+
+def mean(rounds: Rounds, *, seed: int, resamples: int = 2000) -> Estimate:
+    """The mean of all samples together, in their unit.
+
+    Args:
+        rounds: The samples.
+        seed: The same seed gives the same interval.
+        resamples: The number of bootstrap resamples.
+
+    Raises:
+        ValueError: If `resamples` is out of range.
+    """
+    sizes = np.bincount(rounds.block_index).astype(np.float64)
+    sums = np.bincount(rounds.block_index, weights=rounds.values)
+    launch = rounds.block_keys[:, 0]
+    return _estimate(lambda draws: (draws @ sums) / (draws @ sizes), launch, seed, resamples)
+
+
+def paired_p50_ratio(
+    candidate: Rounds, baseline: Rounds, *, seed: int, resamples: int = 2000
+) -> Estimate:
+    """How long the candidate takes over the baseline, paired inside each round.
+
+    exp of the median over rounds of log(the candidate's block median / the baseline's), over the
+    (launch, round) that both have: what slows a round down slows both and cancels (randomized
+    multiple interleaved trials: Abedi & Brecht, ICPE 2017). Below 1 the candidate is faster.
+
+    Args:
+        candidate: Its samples.
+        baseline: Samples in the same unit, with the same numbering of launches and rounds.
+        seed: The same seed gives the same interval.
+        resamples: The number of bootstrap resamples.
+
+    Raises:
+        ValueError: If no (launch, round) is in both, a block median is not positive, or
+            `resamples` is out of range.
+    """
+    candidate, baseline = _common_rounds(candidate, baseline)
+    keys, over = candidate.block_medians()
+    _, under = baseline.block_medians()
+    _require_positive(over, under)
+    log_ratio = np.log(over) - np.log(under)
+    pooled = PooledSamples(log_ratio, np.arange(log_ratio.size), log_ratio.size)
+
+    def inefficiency(value: float) -> float:
+        below = (log_ratio < value) / 2 + (log_ratio <= value) / 2
+        return _inefficiency(below, keys[:, 0], 0.5)
+
+    estimate = _estimate(
+        lambda draws: pooled.quantiles(draws, 0.5), keys[:, 0], seed, resamples, inefficiency
+    )
+    return _exp(estimate)
+
+
+def tail_ratio(
+    candidate: Rounds, baseline: Rounds, q: float, *, seed: int, resamples: int = 2000
+) -> Estimate:
+    """The candidate's q-quantile over the baseline's, each pooled over the same rounds.
+
+    Not paired inside a round, which holds too few samples for a tail; but each resample draws the
+    same rounds for both, so that what they share cancels as far as it can.
+
+    Args:
+        candidate: Its samples.
+        baseline: Samples in the same unit, with the same numbering of launches and rounds.
+        q: Strictly between 0 and 1.
+        seed: The same seed gives the same interval.
+        resamples: The number of bootstrap resamples.
+
+    Raises:
+        ValueError: If no (launch, round) is in both, a sample is not positive, or `q` or
+            `resamples` is out of range.
+    """
+    _require_quantile(q)
+    candidate, baseline = _common_rounds(candidate, baseline)
+    _require_positive(candidate.values, baseline.values)
+    over = PooledSamples(candidate.values, candidate.block_index, candidate.blocks)
+    under = PooledSamples(baseline.values, baseline.block_index, baseline.blocks)
+
+    def log_ratio(draws: NDArray[np.int64]) -> NDArray[np.float64]:
+        ratio: NDArray[np.float64] = over.quantiles(draws, q) / under.quantiles(draws, q)
+        return np.log(ratio)
+
+    return _exp(_estimate(log_ratio, candidate.block_keys[:, 0], seed, resamples))
+
+
+def _estimate(
+    statistic: _Statistic,
+    launch: NDArray[np.int64],
+    seed: int,
+    resamples: int,
+    inefficiency: Callable[[float], float] = lambda value: 1.0,
+) -> Estimate:
+    if resamples < 1:
+        raise ValueError(f"resamples must be 1 or more, got {resamples}")
+    value = float(statistic(np.ones((1, launch.size), dtype=np.int64))[0])
+    if launch.size == 1:
+        return Estimate(value=value)
+    names, index = np.unique(launch, return_inverse=True)
+    membership = (index == np.arange(names.size)[:, None]).astype(np.int64)
+    draws = block_multiplicities(launch, resamples, np.random.default_rng(seed))
+    low, high = corrected_interval(
+        value,
+        replicates=statistic(draws),
+        alone=statistic(membership),
+        weights=membership.sum(axis=1).astype(np.float64),
+        blocks=launch.size,
+        inefficiency=inefficiency(value) if names.size > 1 else 1.0,
+    )
+    return Estimate(value=value, low=low, high=high)
+
+
+def _inefficiency(below: NDArray[np.float64], launch: NDArray[np.int64], q: float) -> float:
+    _, index = np.unique(launch, return_inverse=True)
+    return quantile_inefficiency(np.bincount(index, weights=below) / np.bincount(index), q)
+
+
+def _common_rounds(candidate: Rounds, baseline: Rounds) -> tuple[Rounds, Rounds]:
+    if np.array_equal(candidate.block_keys, baseline.block_keys):
+        return candidate, baseline
+    ours = set(map(tuple, candidate.block_keys.tolist()))
+    common = ours & set(map(tuple, baseline.block_keys.tolist()))
+    if not common:
+        raise ValueError("candidate and baseline have no (launch, round) in common")
+
+    def restrict(rounds: Rounds) -> Rounds:
+        return rounds.select(np.array([tuple(k) in common for k in rounds.block_keys.tolist()]))
+
+    return restrict(candidate), restrict(baseline)
+
+
+def _exp(estimate: Estimate) -> Estimate:
+    low, high = (None if e is None else float(np.exp(e)) for e in (estimate.low, estimate.high))
+    return Estimate(value=float(np.exp(estimate.value)), low=low, high=high)
+
+
+def _require_positive(*arrays: NDArray[np.float64]) -> None:
+    if not all((array > 0).all() for array in arrays):
+        raise ValueError("a ratio needs positive latencies")
+
+
+def _require_quantile(q: float) -> None:
+    if not 0 < q < 1:
+        raise ValueError(f"q must lie strictly between 0 and 1, got {q}")

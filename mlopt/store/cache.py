@@ -1,0 +1,128 @@
+"""The cache of built artifacts and data snapshots, shared by all runs of a user.
+
+An entry is a directory under its key. It is built beside its place and moved there in one step,
+so that a reader never sees half of one and two runs at once are safe; the second waits for the
+first and takes its result.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import filelock
+import platformdirs
+
+ENVIRONMENT_VARIABLE = "MLOPT_CACHE_DIR"
+
+
+class CacheEntry(NamedTuple):
+    """One entry, as ``mlopt cache`` shows it."""
+
+    kind: str
+    key: str
+    size_bytes: int
+    last_used: float
+
+
+def default_cache_dir() -> Path:
+    """``$MLOPT_CACHE_DIR``, or the platform's place for caches."""
+    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("mlopt", appauthor=False))
+
+
+class Cache:
+    """Directories by kind and key."""
+
+    def __init__(self, root: Path) -> None:
+        """Opens the cache at ``root``; it is made when something is stored."""
+        self.root = root
+
+    def find(self, kind: str, key: str) -> Path | None:
+        """The directory of an entry, marked as used now; None when it is not there."""
+        place = self._place(kind, key)
+        if not place.is_dir():
+            return None
+        os.utime(place)
+        return place
+
+    def get_or_build(self, kind: str, key: str, build: Callable[[Path], None]) -> tuple[Path, bool]:
+        """The entry, built by ``build(directory)`` if it is not there.
+
+        Args:
+            kind: ``artifacts`` or ``data``.
+            key: Hash of everything that shapes the entry.
+            build: Fills an existing empty directory. When it raises, nothing is stored.
+
+        Returns:
+            The directory, and whether it was there already.
+        """
+        if (place := self.find(kind, key)) is not None:
+            return place, True
+        with self._lock(kind, key):
+            if (place := self.find(kind, key)) is not None:
+                return place, True
+            with self.workspace() as workspace:
+                build(workspace)
+                place = self._place(kind, key)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(workspace, place)
+        return place, False
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """An empty directory on the cache's file system; removed at the end if still there."""
+        parent = self.root / "tmp"
+        parent.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(dir=parent))
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def entries(self) -> list[CacheEntry]:
+        """All entries, the least recently used first."""
+        found = []
+        for kind in ("artifacts", "data"):
+            for place in (self.root / kind).glob("*/*"):
+                size = sum(f.stat().st_size for f in place.rglob("*") if f.is_file())
+                found.append(CacheEntry(kind, place.name, size, place.stat().st_mtime))
+        return sorted(found, key=lambda entry: entry.last_used)
+
+    def prune(self, *, older_than_s: float = 0.0, max_bytes: int | None = None) -> list[CacheEntry]:
+        """Removes entries unused for ``older_than_s``, then the oldest until ``max_bytes`` hold.
+
+        Returns:
+            What was removed.
+        """
+        entries = self.entries()
+        limit = time.time() - older_than_s
+        if max_bytes is None:
+            doomed = [e for e in entries if e.last_used <= limit]
+        else:
+            excess = sum(e.size_bytes for e in entries) - max_bytes
+            doomed = []
+            for entry in entries:
+                if excess <= 0:
+                    break
+                if entry.last_used <= limit:
+                    doomed.append(entry)
+                    excess -= entry.size_bytes
+        for entry in doomed:
+            with self._lock(entry.kind, entry.key):
+                shutil.rmtree(self._place(entry.kind, entry.key), ignore_errors=True)
+        return doomed
+
+    def _place(self, kind: str, key: str) -> Path:
+        return self.root / kind / key[:2] / key
+
+    def _lock(self, kind: str, key: str) -> filelock.BaseFileLock:
+        directory = self.root / "locks"
+        directory.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(directory / f"{kind}-{key}.lock")

@@ -1,0 +1,173 @@
+"""A split of the data as it was read once, so that everybody sees the same examples.
+
+The user's data code runs once, in one worker. Calibration, scoring and timing then read the
+snapshot through memory maps: no nondeterministic loader can make two candidates answer different
+questions, and no worker holds more than the batch at hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from mlopt.store.files import write_atomically
+from mlopt.types.record import Record
+
+Array = np.ndarray[Any, Any]
+
+INDEX = "snapshot.json"
+TARGET = "target"
+
+
+class Column(Record):
+    """One array of a snapshot: raw values in C order, the example axis first."""
+
+    file: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class SnapshotIndex(Record):
+    """What a snapshot holds.
+
+    Attributes:
+        duplicates: Examples whose inputs are, byte for byte, those of an earlier one.
+        sha256: Hash over all inputs and targets in their order.
+    """
+
+    examples: int
+    inputs: dict[str, Column]
+    target: Column | None
+    duplicates: int
+    sha256: str
+
+
+class Snapshot:
+    """Reads a split from disk. Arrays are memory-mapped, and read-only."""
+
+    def __init__(self, directory: Path) -> None:
+        """Opens the snapshot in ``directory``."""
+        self.directory = directory
+        self.index = SnapshotIndex.model_validate_json((directory / INDEX).read_bytes())
+        self.inputs = {name: self._map(column) for name, column in self.index.inputs.items()}
+
+    @property
+    def examples(self) -> int:
+        """Number of examples."""
+        return self.index.examples
+
+    @property
+    def targets(self) -> Array | None:
+        """Targets, the example axis first; None for a split without any."""
+        return None if self.index.target is None else self._map(self.index.target)
+
+    @property
+    def hashes(self) -> Array:
+        """A hash of each example's inputs, shape (N,), 16 bytes each."""
+        return np.fromfile(self.directory / "hashes.bin", dtype="V16")
+
+    def batches(self, size: int) -> Iterator[Mapping[str, Array]]:
+        """Batches of inputs by name; the last one may be smaller."""
+        for start in range(0, self.examples, size):
+            yield {
+                name: np.array(array[start : start + size]) for name, array in self.inputs.items()
+            }
+
+    def _map(self, column: Column) -> Array:
+        return np.memmap(self.directory / column.file, column.dtype, mode="r", shape=column.shape)
+
+
+class SnapshotWriter:
+    """Appends batches to a snapshot; a context manager."""
+
+    def __init__(self, directory: Path) -> None:
+        """Starts a snapshot in ``directory``, which is made."""
+        directory.mkdir(parents=True)
+        self._directory = directory
+        self._files: dict[str, Any] = {}
+        self._columns: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._digest = hashlib.sha256()
+        self._hashes: list[bytes] = []
+        self.bytes_written = 0
+
+    @property
+    def examples(self) -> int:
+        """Examples so far."""
+        return len(self._hashes)
+
+    @property
+    def distinct(self) -> int:
+        """Different examples so far."""
+        return len(set(self._hashes))
+
+    def append(self, inputs: Mapping[str, Array], target: Array | None) -> None:
+        """Appends a batch; dtypes and shapes must be those of the first one.
+
+        Args:
+            inputs: By name, shape (n, ...).
+            target: Shape (n, ...), or None for a split without targets.
+
+        Raises:
+            ValueError: A batch differs in dtype or in the shape of its examples.
+        """
+        columns = {name: np.ascontiguousarray(a) for name, a in inputs.items()}
+        count = len(next(iter(columns.values())))
+        for i in range(count):
+            row = hashlib.blake2b(digest_size=16)
+            for name in sorted(columns):
+                row.update(columns[name][i].tobytes())
+            self._hashes.append(row.digest())
+        if target is not None:
+            columns[TARGET] = np.ascontiguousarray(target)
+        for name, array in columns.items():
+            self._write(name, array)
+
+    def _write(self, name: str, array: Array) -> None:
+        kind = (array.dtype.str, array.shape[1:])
+        first = self._columns.setdefault(name, kind)
+        if first != kind:
+            raise ValueError(
+                f"'{name}' is {array.dtype}{list(array.shape[1:])} here and "
+                f"{np.dtype(first[0])}{list(first[1])} in the first batch"
+            )
+        if name not in self._files:
+            self._files[name] = (self._directory / f"column{len(self._files)}.bin").open("wb")
+        data = array.tobytes()
+        self._files[name].write(data)
+        self._digest.update(data)
+        self.bytes_written += len(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def finish(self) -> SnapshotIndex:
+        """Writes the index and returns it."""
+        for file in self._files.values():
+            file.close()
+        (self._directory / "hashes.bin").write_bytes(b"".join(self._hashes))
+        columns = {
+            name: Column(
+                file=Path(self._files[name].name).name,
+                dtype=kind[0],
+                shape=(self.examples, *kind[1]),
+            )
+            for name, kind in self._columns.items()
+        }
+        target = columns.pop(TARGET, None)
+        index = SnapshotIndex(
+            examples=self.examples,
+            inputs=columns,
+            target=target,
+            duplicates=self.examples - self.distinct,
+            sha256=self._digest.hexdigest(),
+        )
+        write_atomically(self._directory / INDEX, index.model_dump_json(indent=1))
+        return index

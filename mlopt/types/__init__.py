@@ -1,0 +1,1 @@
+"""The nouns of mlopt: frozen records that every layer shares."""

@@ -1,0 +1,118 @@
+"""The contract that is fixed before anything is measured."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from mlopt.errors import ConfigError, did_you_mean
+from mlopt.types.record import Record
+from mlopt.types.workload import Workload
+
+Quantity = Literal[
+    "p50_ms", "p90_ms", "p99_ms", "mean_ms", "cold_start_ms", "rss_bytes", "size_bytes"
+]
+
+_TIME = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
+_BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_LATENCY: dict[str, Quantity] = {
+    "p50": "p50_ms", "p90": "p90_ms", "p99": "p99_ms", "mean": "mean_ms",
+}  # fmt: skip
+_OTHER: dict[str, Quantity] = {
+    "cold_start": "cold_start_ms", "rss": "rss_bytes", "size": "size_bytes",
+}  # fmt: skip
+_WORDS = _LATENCY | _OTHER
+_LINE = re.compile(
+    r"^\s*(?P<quantity>[A-Za-z_0-9]+)\s*(?P<sign>[<>]=?|==?)\s*(?P<number>[0-9.eE+-]+)\s*(?P<unit>[A-Za-zµ]*)"
+    r"(?:\s*@\s*(?P<workload>\S+))?\s*$"
+)
+_FORM = "Write it as 'p99 <= 5 ms', 'size <= 10 MB' or 'p99 <= 20 ms @ batch-8'."
+
+
+class BudgetLine(Record):
+    """One line of the budget: a quantity must not exceed a limit.
+
+    Attributes:
+        limit: In the unit of the quantity's name: milliseconds or bytes.
+        workload: Name of the workload that a latency line is about.
+    """
+
+    quantity: Quantity
+    limit: float
+    workload: str = Workload().name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return cls._fields(value) if isinstance(value, str) else value
+
+    @classmethod
+    def parse(cls, text: str) -> BudgetLine:
+        """Reads a line such as ``p99 < 5ms``, ``size <= 10 MB`` or ``p99 <= 20 ms @ batch-8``.
+
+        Raises:
+            ConfigError: The text is not such a line; the message says how to write it.
+        """
+        try:
+            return cls(**cls._fields(text))
+        except ValueError as e:
+            raise ConfigError(str(e)) from e
+
+    @staticmethod
+    def _fields(text: str) -> dict[str, Any]:
+        match = _LINE.match(text)
+        if match is None:
+            raise ValueError(f"cannot read the budget line {text!r}. {_FORM}")
+        word = match["quantity"].removesuffix("_ms").removesuffix("_bytes").lower()
+        if word not in _WORDS:
+            raise ValueError(
+                f"{match['quantity']!r} is no quantity of a budget. {did_you_mean(word, _WORDS)}"
+            )
+        if not match["sign"].startswith("<"):
+            raise ValueError(f"{text!r}: a budget is an upper limit: write '<' or '<='.")
+        quantity = _WORDS[word]
+        units = _TIME if quantity.endswith("_ms") else _BYTES
+        unit = match["unit"].lower() or ("ms" if match["quantity"].endswith("_ms") else "")
+        unit = unit or ("b" if match["quantity"].endswith("_bytes") else "")
+        if unit not in units:
+            found = f"the unit {match['unit']!r}" if match["unit"] else "no unit"
+            raise ValueError(f"{text!r} has {found}; {word} is given in {', '.join(units)}.")
+        try:
+            limit = float(match["number"]) * units[unit]
+        except ValueError:
+            raise ValueError(f"{text!r}: {match['number']!r} is not a number. {_FORM}") from None
+        if not 0 < limit < float("inf"):
+            raise ValueError(f"{text!r}: the limit must be positive.")
+        if match["workload"] and word not in _LATENCY:
+            raise ValueError(
+                f"{text!r}: {word} does not depend on the workload: leave '@ ...' out."
+            )
+        return {
+            "quantity": quantity,
+            "limit": limit,
+            "workload": match["workload"] or Workload().name,
+        }
+
+    @property
+    def is_latency(self) -> bool:
+        """Whether the quantity is measured under a workload."""
+        return self.quantity in _LATENCY.values()
+
+    def __str__(self) -> str:
+        word = self.quantity.removesuffix("_ms").removesuffix("_bytes").replace("_", " ")
+        where = (
+            f" @ {self.workload}" if self.is_latency and self.workload != Workload().name else ""
+        )
+        return f"{word} <= {format_quantity(self.quantity, self.limit)}{where}"
+
+
+def format_quantity(quantity: str, value: float) -> str:
+    """``value`` with a unit that reads well; MB is 10^6 bytes."""
+    if quantity.endswith("_ms"):
+        return f"{value / 1000:.3g} s" if value >= 1000 else f"{value:.3g} ms"
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f} B"

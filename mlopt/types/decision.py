@@ -1,0 +1,56 @@
+"""Budget lines judged, and the choice that follows."""
+
+from typing import Literal
+
+from mlopt.types.estimate import Estimate
+from mlopt.types.record import Record
+
+Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
+class Verdict(Record):
+    """One line of the contract, judged on one piece of evidence.
+
+    Attributes:
+        line: The budget line or the non-inferiority margin, in words.
+        observed: What was measured; None when there was too little to say anything.
+        settles: For INCONCLUSIVE, what would settle it.
+    """
+
+    line: str
+    outcome: Outcome
+    observed: Estimate | None
+    unit: str
+    settles: str | None = None
+
+
+class Rejection(Record):
+    """A candidate that was not chosen, and why."""
+
+    name: str
+    reason: str
+
+
+class Decision(Record):
+    """The choice.
+
+    Attributes:
+        chosen: Name of the candidate; None when none may ship.
+        outcome: The verdict of the run: of the chosen one's confirmation.
+        verdicts: The lines of the contract, judged on the confirmation.
+        tied_with: Candidates whose p50 could not be told from the fastest one's.
+    """
+
+    chosen: str | None
+    outcome: Outcome
+    reason: str
+    verdicts: tuple[Verdict, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+    tied_with: tuple[str, ...] = ()
+
+
+def worst(outcomes: list[Outcome]) -> Outcome:
+    """FAIL if there is one, else INCONCLUSIVE if there is one, else PASS (also for an empty list)."""
+    if "FAIL" in outcomes:
+        return "FAIL"
+    return "INCONCLUSIVE" if "INCONCLUSIVE" in outcomes else "PASS"

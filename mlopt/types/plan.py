@@ -1,0 +1,89 @@
+"""What was decided before the first measurement."""
+
+from __future__ import annotations
+
+from mlopt.types.budget import BudgetLine
+from mlopt.types.candidate import PlannedCandidate
+from mlopt.types.record import Record
+from mlopt.types.workload import Workload
+
+PLAN_SCHEMA_VERSION = 1
+
+
+class Margin(Record):
+    """How much of a metric may be lost.
+
+    Attributes:
+        metric: Name of the metric; the first one of a plan decides.
+        max_drop: Largest acceptable loss; absolute, in units of the metric, or relative to the
+            baseline's value. None: the metric is reported and does not decide.
+        relative: Whether ``max_drop`` is a share of the baseline's value.
+        provable: The smallest loss that the holdout can exclude if nothing at all changes; None
+            where that cannot be known beforehand.
+    """
+
+    metric: str
+    higher_is_better: bool
+    max_drop: float | None
+    relative: bool = False
+    provable: float | None = None
+
+
+class Schedule(Record):
+    """How often and how long each candidate is timed.
+
+    Attributes:
+        launches: Lives of the worker processes.
+        rounds: Rounds in each launch; every round visits every candidate once.
+        block_ms: Aim for the duration of one visit.
+        min_block: Least inferences in a visit.
+        max_block: Most inferences in a visit.
+        warmup: Untimed inferences at the beginning of a visit.
+        pool: Number of different real inputs that a visit cycles through.
+    """
+
+    launches: int = 5
+    rounds: int = 12
+    block_ms: float = 40.0
+    min_block: int = 12
+    max_block: int = 100
+    warmup: int = 3
+    pool: int = 64
+
+
+class SplitSummary(Record):
+    """One split of the data, as it was read."""
+
+    examples: int
+    sha256: str
+    duplicates: int
+
+
+class Plan(Record):
+    """Budget, space, seed, proposer and selection rule, fixed before anything is measured.
+
+    Attributes:
+        command: The command line that makes this run again, with relative paths.
+        sources_sha256: Hash over the project's Python files.
+        model_sha256: Hash of the model as the user brought it.
+        time_limit_s: Wall-clock limit of the run; None: no limit.
+    """
+
+    schema_version: int = PLAN_SCHEMA_VERSION
+    project: str
+    command: str
+    sources_sha256: str
+    model_sha256: str
+    data: dict[str, SplitSummary]
+    candidates: tuple[PlannedCandidate, ...]
+    notes: tuple[str, ...] = ()
+    budget: tuple[BudgetLine, ...]
+    margins: tuple[Margin, ...]
+    workloads: tuple[Workload, ...]
+    schedule: Schedule
+    seed: int
+    proposer: str
+    selection_rule: str
+    predictions_per_day: float | None
+    allow_fallback: bool
+    time_limit_s: float | None

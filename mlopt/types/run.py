@@ -1,0 +1,120 @@
+"""Everything that one run of ``mlopt optimize`` knows, as it stands in ``run.json``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mlopt.types.artifact import LineageStep
+from mlopt.types.candidate import PlannedCandidate
+from mlopt.types.decision import Decision
+from mlopt.types.measurement import Evidence, Placement
+from mlopt.types.plan import Plan
+from mlopt.types.record import Record
+
+RUN_SCHEMA_VERSION = 1
+
+Status = Literal["running", "complete", "interrupted", "failed"]
+CandidateStatus = Literal["planned", "built", "measured", "failed", "skipped"]
+
+
+class Environment(Record):
+    """The machine and the libraries, without any name that identifies the host.
+
+    Attributes:
+        cpu_flags: Only those that decide which kernels run.
+        cpus: Logical processors that the process may use, after affinity and quota.
+        memory_bytes: Memory that the process may use, after the cgroup's limit.
+    """
+
+    cpu: str
+    cpu_flags: tuple[str, ...]
+    architecture: str
+    cpus: int
+    cpus_on_host: int
+    memory_bytes: int
+    operating_system: str
+    python: str
+    libraries: dict[str, str]
+    providers: tuple[str, ...]
+
+
+class Failure(Record):
+    """Why a candidate fell out.
+
+    Attributes:
+        during: What was going on.
+        cause: One line.
+        log: The last lines that the worker process wrote.
+    """
+
+    during: Literal["build", "score", "time"]
+    cause: str
+    log: str = ""
+
+
+class CandidateResult(Record):
+    """A candidate and all that became of it.
+
+    Attributes:
+        artifact_sha256: Hash over the artifact's files.
+        cached_steps: How many of its steps came out of the cache.
+        selection: Evidence that the choice was made on.
+        confirmation: Evidence of fresh launches and the holdout; only for the chosen one.
+    """
+
+    plan: PlannedCandidate
+    status: CandidateStatus = "planned"
+    failure: Failure | None = None
+    artifact_sha256: str | None = None
+    size_bytes: int | None = None
+    lineage: tuple[LineageStep, ...] = ()
+    cached_steps: int = 0
+    placement: Placement | None = None
+    fell_back: bool = False
+    settings: dict[str, str | int | bool] = {}
+    selection: Evidence | None = None
+    confirmation: Evidence | None = None
+
+    @property
+    def name(self) -> str:
+        """The candidate's name."""
+        return self.plan.name
+
+
+class Run(Record):
+    """One run.
+
+    Attributes:
+        partial: Why the run holds less than was planned; None for a whole one.
+        seconds: Wall-clock duration by phase.
+    """
+
+    schema_version: int = RUN_SCHEMA_VERSION
+    mlopt_version: str
+    status: Status
+    started_at: str
+    finished_at: str | None = None
+    plan: Plan
+    plan_sha256: str
+    environment: Environment
+    candidates: tuple[CandidateResult, ...]
+    decision: Decision | None = None
+    warnings: tuple[str, ...] = ()
+    partial: str | None = None
+    seconds: dict[str, float] = {}
+
+    def candidate(self, name: str) -> CandidateResult:
+        """The candidate called ``name``.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for result in self.candidates:
+            if result.name == name:
+                return result
+        raise KeyError(name)
+
+    @property
+    def baseline(self) -> CandidateResult:
+        """The candidate that all ratios and deltas are over."""
+        return next(c for c in self.candidates if c.plan.role == "baseline")

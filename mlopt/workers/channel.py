@@ -1,0 +1,33 @@
+"""The worker's side of the pipe to its parent."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, TextIO
+
+_channel: TextIO | None = None
+
+
+def open_channel() -> TextIO:
+    """Takes standard output for messages, and sends what anybody prints to standard error.
+
+    Returns:
+        The channel; one JSON document a line.
+    """
+    global _channel
+    _channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return _channel
+
+
+def send(message: dict[str, Any]) -> None:
+    """Sends one message to the parent; outside of a worker it goes nowhere."""
+    if _channel is not None:
+        _channel.write(json.dumps(message) + "\n")
+        _channel.flush()
+
+
+def emit(message: str, done: float | None = None) -> None:
+    """Tells the parent what is going on; ``done`` is the share of the task, 0 to 1."""
+    send({"event": {"message": message, "done": done}})

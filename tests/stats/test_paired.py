@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from mlopt.stats import bootstrap_delta, mean_delta
+from mlopt.stats.bca import acceleration_of, bca_interval
+
+Indices = NDArray[np.int64]
+
+
+def test_agrees_with_scipy_on_the_bca_interval() -> None:
+    sample = np.random.default_rng(0).exponential(size=60)
+    ours = bootstrap_delta(lambda i: float(sample[i].mean()), 60, seed=1, resamples=4000)
+    theirs = stats.bootstrap((sample,), np.mean, n_resamples=20_000, rng=2).confidence_interval
+    assert ours.value == pytest.approx(sample.mean())
+    assert ours.low == pytest.approx(theirs.low, abs=0.015)
+    assert ours.high == pytest.approx(theirs.high, abs=0.015)
+
+
+def test_the_fast_mean_agrees_with_the_general_one() -> None:
+    rng = np.random.default_rng(0)
+    deltas = rng.gamma(0.5, size=300) - 0.4
+    groups = rng.integers(0, 80, 300)
+    general = bootstrap_delta(
+        lambda i: float(deltas[i].mean()), 300, seed=0, resamples=4000, groups=groups
+    )
+    fast = mean_delta(deltas, seed=0, resamples=4000, groups=groups)
+    assert fast.value == pytest.approx(general.value)
+    assert fast.low == pytest.approx(general.low, abs=0.01)
+    assert fast.high == pytest.approx(general.high, abs=0.01)
+
+
+def test_the_mean_delta_covers_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for run in range(300):
+        estimate = mean_delta(rng.exponential(size=100), seed=run, resamples=500)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        held += estimate.low <= 1 <= estimate.high
+    assert 0.90 <= held / 300 <= 0.98
+
+
+def test_groups_are_the_unit_and_widen_the_interval() -> None:
+    per_group = np.random.default_rng(0).normal(size=40)
+    deltas, groups = np.repeat(per_group, 25), np.repeat(np.arange(40), 25)
+    single, grouped = mean_delta(deltas, seed=0), mean_delta(deltas, seed=0, groups=groups)
+    assert single.low is not None
+    assert single.high is not None
+    assert grouped.low is not None
+    assert grouped.high is not None
+    assert (grouped.high - grouped.low) / (single.high - single.low) == pytest.approx(5, rel=0.15)
+
+
+def test_whole_groups_are_drawn() -> None:
+    groups = np.array(["b", "a", "b", "c", "a", "b"])
+
+    def statistic(indices: Indices) -> float:
+        drawn = np.bincount(indices, minlength=6)
+        assert drawn[0] == drawn[2] == drawn[5]
+        assert drawn[1] == drawn[4]
+        return float(indices.mean())
+
+    assert bootstrap_delta(statistic, 6, seed=0, resamples=50, groups=groups).has_interval
+
+
+def test_where_nothing_changed_the_rule_of_three_applies() -> None:
+    general = bootstrap_delta(lambda i: 0.0, 150, seed=0, resamples=50)
+    assert (general.low, general.value, general.high) == (-0.02, 0.0, 0.02)
+    fast = mean_delta(np.zeros(150), seed=0, groups=np.repeat(np.arange(50), 3), unit=10)
+    assert (fast.low, fast.value, fast.high) == pytest.approx((-0.6, 0.0, 0.6))
+
+
+def test_resamples_without_an_answer_are_dropped() -> None:
+    positive = np.arange(40) < 3
+
+    def share_if_any(indices: Indices) -> float:
+        hits = positive[indices]
+        return float(hits.mean()) if hits.any() else float("nan")
+
+    estimate = bootstrap_delta(share_if_any, 40, seed=0)
+    assert estimate.low is not None
+    assert estimate.low > 0
+
+
+def test_too_many_resamples_without_an_answer_are_an_error() -> None:
+    def all_or_nothing(indices: Indices) -> float:
+        return 1.0 if np.unique(indices).size == indices.size else float("nan")
+
+    with pytest.raises(ValueError, match="undefined on"):
+        bootstrap_delta(all_or_nothing, 30, seed=0, resamples=50)
+    with pytest.raises(ValueError, match="not defined on all 30"):
+        bootstrap_delta(lambda i: float("nan"), 30, seed=0)
+
+
+def test_a_large_sample_takes_a_bounded_jackknife() -> None:
+    deltas = np.random.default_rng(0).exponential(size=5000)
+    calls = 0
+
+    def statistic(indices: Indices) -> float:
+        nonlocal calls
+        calls += 1
+        return float(deltas[indices].mean())
+
+    bootstrap_delta(statistic, 5000, seed=0, resamples=100)
+    assert calls == 1 + 100 + 200
+
+
+def test_acceleration_is_a_sixth_of_the_skewness() -> None:
+    sample = np.random.default_rng(0).exponential(size=2000)
+    expected = stats.skew(sample) / 6 / np.sqrt(2000)
+    assert acceleration_of(sample) == pytest.approx(expected)
+    assert acceleration_of(np.ones(5)) is None
+    assert acceleration_of(np.array([1.0, np.nan])) is None
+
+
+def test_bca_falls_back_to_percentiles() -> None:
+    replicates = np.arange(1001.0)
+    percentiles = pytest.approx((25.0, 975.0))
+    assert bca_interval(500.0, replicates, None) == percentiles
+    assert bca_interval(-1.0, replicates, 0.1) == percentiles
+    assert bca_interval(500.0, replicates, 5.0) == percentiles
+    assert bca_interval(500.0, replicates, 0.0) == percentiles
+
+
+def test_refuses_shapes_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="groups"):
+        mean_delta(np.zeros(3), seed=0, groups=[1, 2])
+    with pytest.raises(ValueError, match="finite"):
+        mean_delta(np.array([1.0, np.inf]), seed=0)
+    with pytest.raises(ValueError, match="at least one example"):
+        mean_delta(np.array([]), seed=0)
+    with pytest.raises(ValueError, match="resamples"):
+        bootstrap_delta(lambda i: 0.0, 3, seed=0, resamples=0)
