@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlopt.api.cache import CacheListing, cache_entries, prune_cache
-    from mlopt.api.doctor import DoctorCheck, DoctorReport, doctor
+    from mlopt.api._doctor import DoctorCheck, DoctorReport, doctor
     from mlopt.api.init import init
-    from mlopt.api.optimize import OptimizeResult, optimize, plan
-    from mlopt.api.profile import ProfileResult, profile
+    from mlopt.api._optimize import OptimizeResult, optimize, plan
+    from mlopt.api._profile import ProfileResult, profile
     from mlopt.api.recipes import list_recipes, show_recipe, validate_recipes
-    from mlopt.api.report import render_report
+    from mlopt.api._report import render_report
     from mlopt.api.schema import schema
 
 _HOMES = {
     "CacheListing": "cache", "cache_entries": "cache", "prune_cache": "cache",
-    "DoctorCheck": "doctor", "DoctorReport": "doctor", "doctor": "doctor",
+    "DoctorCheck": "_doctor", "DoctorReport": "_doctor", "doctor": "_doctor",
     "init": "init",
-    "OptimizeResult": "optimize", "optimize": "optimize", "plan": "optimize",
-    "ProfileResult": "profile", "profile": "profile",
+    "OptimizeResult": "_optimize", "optimize": "_optimize", "plan": "_optimize",
+    "ProfileResult": "_profile", "profile": "_profile",
     "list_recipes": "recipes", "show_recipe": "recipes", "validate_recipes": "recipes",
-    "render_report": "report",
+    "render_report": "_report",
     "schema": "schema",
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from mlopt.cli.console import flush_output, print_error, print_note, tolerate_an
 from mlopt.cli.doctor import doctor
 from mlopt.cli.init import init
 from mlopt.cli.optimize import optimize
+from mlopt.cli.options import COMMAND, GROUP, GroupHelp
 from mlopt.cli.profile import profile
 from mlopt.cli.report import report
 from mlopt.cli.schema import schema
@@ -33,17 +34,29 @@ EXIT_CODES = (
 INTERNAL_ERROR = 1
 INTERRUPTED = 130
 
-app = typer.Typer(
-    name="mlopt",
-    no_args_is_help=True,
-    epilog=EXIT_CODES,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (optimize, profile, report, schema, doctor, init):
-    app.command()(command)
-app.add_typer(recipes.app, name="recipes")
-app.add_typer(cache.app, name="cache")
+COMPLETION_VARIABLE = "_MLOPT_COMPLETE"
+
+
+def application(*, completion: bool = True) -> typer.Typer:
+    """The commands and what they share.
+
+    Args:
+        completion: Whether to take ``--install-completion`` and ``--show-completion``.
+    """
+    app = typer.Typer(
+        name="mlopt",
+        no_args_is_help=True,
+        add_completion=completion,
+        epilog=EXIT_CODES,
+        pretty_exceptions_enable=False,
+        **GROUP,
+    )
+    app.callback()(_root)
+    for command in (optimize, profile, report, schema, doctor, init):
+        app.command(**COMMAND)(command)
+    app.add_typer(recipes.app, name="recipes")
+    app.add_typer(cache.app, name="cache")
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -52,12 +65,12 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
+    _help: GroupHelp = False,
 ) -> None:
     """Find out which form of a trained model to ship, and prove it."""
 
@@ -82,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str], *, debug: bool) -> int:
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(application(completion=_may_complete(arguments)))
     try:
         code = command.main(arguments, prog_name="mlopt", standalone_mode=False)
     except MloptError as e:
@@ -114,6 +127,11 @@ def _what_to_do(debug: bool) -> str:
     if debug:
         return "This is a mistake in mlopt: report it with the traceback above."
     return "This is a mistake in mlopt: run again with --debug and report it."
+
+
+def _may_complete(arguments: list[str]) -> bool:
+    # The options for it stand before a command; they are no plain flags (see GROUP in options).
+    return COMPLETION_VARIABLE in os.environ or not arguments or arguments[0].startswith("-")
 
 
 def _wants_debug(arguments: list[str]) -> bool:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from mlopt.cli.console import print_json, print_result, print_text, table
-from mlopt.cli.options import Debug, Json
+from mlopt.cli.options import COMMAND, GROUP, Debug, GroupHelp, Json
 from mlopt.errors import ConfigError
 
 if TYPE_CHECKING:
     from mlopt.store.cache import CacheEntry
 
-app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(**GROUP)
 
 OlderThan = Annotated[
     float | None,
@@ -34,7 +34,9 @@ HOUR_S, DAY_S = 3600, 86_400
 
 
 @app.callback(invoke_without_command=True)
-def cache(context: typer.Context, json: Json = False, _debug: Debug = False) -> None:
+def cache(
+    context: typer.Context, _help: GroupHelp = False, json: Json = False, _debug: Debug = False
+) -> None:
     """Show where built artifacts are kept, and how large they are."""
     if context.invoked_subcommand is not None:
         return
@@ -50,7 +52,7 @@ def cache(context: typer.Context, json: Json = False, _debug: Debug = False) -> 
         print_result(table([_row(entry, now) for entry in listing.entries], COLUMNS, {"size"}))
 
 
-@app.command()
+@app.command(**COMMAND)
 def prune(
     older_than: OlderThan = None,
     max_size: MaxSize = None,

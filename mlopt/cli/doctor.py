@@ -10,7 +10,7 @@ from mlopt.cli.options import Debug, Json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mlopt.api.doctor import DoctorCheck
+    from mlopt.api._doctor import DoctorCheck
     from mlopt.types.run import Environment
 
 COLOURS = {"ok": "green", "warning": "bold yellow", "missing": "bold red"}

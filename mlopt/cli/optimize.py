@@ -21,7 +21,7 @@ from mlopt.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mlopt.api.optimize import OptimizeResult
+    from mlopt.api._optimize import OptimizeResult
     from mlopt.types.plan import Plan
 
 ProjectArgument = Annotated[

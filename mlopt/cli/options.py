@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,6 +46,23 @@ def positive(text: str) -> float:
         raise typer.BadParameter(f"{text!r} is no number above 0.")
     return value
 
+
+def _show_help(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+# For what has commands below it. Typer reads the options of all levels before it shows the help of
+# the lowest, and imports pydantic for each but a plain flag; its own --help is no plain flag.
+GROUP: dict[str, Any] = {"add_help_option": False}
+COMMAND: dict[str, Any] = {"context_settings": {"help_option_names": ["-h", "--help"]}}
+GroupHelp = Annotated[
+    bool,
+    typer.Option(
+        "--help", "-h", callback=_show_help, is_eager=True, help="Show this message and exit."
+    ),
+]
 
 Providers = Annotated[
     list[str] | None,
@@ -92,8 +108,3 @@ Debug = Annotated[
     bool, typer.Option("--debug", envvar="MLOPT_DEBUG", help="Show the traceback of an error.")
 ]
 """Each command takes it; :mod:`mlopt.cli.app` acts on it, because it catches the errors."""
-
-ProjectOption = Annotated[
-    Path | None,
-    typer.Option("--project", help="A project whose own recipes count. Default: here, if any."),
-]

@@ -60,8 +60,8 @@ class LineProgress:
         self._write = write
         self._clock = clock
         self._lock = threading.Lock()
-        self._started = self._printed = clock()
-        self._received = self._started
+        self._started = self._received = clock()
+        self._printed = self._started - LEAST_BETWEEN_LINES_S  # the first line need not wait
         self._event: Event | None = None
         self._pending = False
 
@@ -89,8 +89,7 @@ class LineProgress:
 
     def _print_if_due(self) -> None:
         silence = self._clock() - self._printed
-        first = self._printed == self._started and self._pending
-        if first or silence >= (LEAST_BETWEEN_LINES_S if self._pending else MOST_SILENCE_S):
+        if silence >= (LEAST_BETWEEN_LINES_S if self._pending else MOST_SILENCE_S):
             self._print()
 
     def _print(self) -> None:

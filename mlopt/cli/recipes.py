@@ -9,12 +9,12 @@ import typer
 
 from mlopt.cli.completion import complete_recipe
 from mlopt.cli.console import print_json, print_result, print_text, table
-from mlopt.cli.options import Debug, Json, ProjectOption
+from mlopt.cli.options import COMMAND, GROUP, Debug, GroupHelp, Json
 
 if TYPE_CHECKING:
     from mlopt.recipe import FoundRecipe
 
-app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(**GROUP)
 
 Name = Annotated[
     str,
@@ -28,7 +28,7 @@ COLUMNS = {"name": "recipe", "summary": "what it makes", "when": "when to use it
 @app.callback(invoke_without_command=True)
 def recipes(
     context: typer.Context,
-    project: ProjectOption = None,
+    _help: GroupHelp = False,
     json: Json = False,
     _debug: Debug = False,
 ) -> None:
@@ -37,22 +37,22 @@ def recipes(
         return
     from mlopt import api
 
-    found = api.list_recipes(project or _project_here())
+    found = api.list_recipes(_project_here())
     if json:
         print_json({"recipes": [_document(one) for one in found]})
     else:
         print_result(table([_row(one) for one in found], COLUMNS))
 
 
-@app.command()
-def show(name: Name, project: ProjectOption = None, _debug: Debug = False) -> None:
+@app.command(**COMMAND)
+def show(name: Name, _debug: Debug = False) -> None:
     """Print a recipe's file; copy it into your project's recipes/ to change it."""
     from mlopt import api
 
-    print_text(api.show_recipe(name, project or _project_here()))
+    print_text(api.show_recipe(name, _project_here()))
 
 
-@app.command()
+@app.command(**COMMAND)
 def validate(files: Files, _debug: Debug = False) -> None:
     """Check recipe files, and report every mistake in them."""
     from mlopt import api
@@ -77,6 +77,7 @@ def _document(found: FoundRecipe) -> dict[str, Any]:
 
 
 def _project_here() -> Path | None:
+    """The current directory, if it is a project's."""
     from mlopt.project import FILE
 
     return Path() if Path(FILE).is_file() else None

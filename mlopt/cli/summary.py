@@ -14,7 +14,7 @@ from rich.text import Text
 from mlopt.cli.console import table
 
 if TYPE_CHECKING:
-    from mlopt.api.optimize import OptimizeResult
+    from mlopt.api._optimize import OptimizeResult
     from mlopt.types.decision import Decision
     from mlopt.types.estimate import Estimate
 

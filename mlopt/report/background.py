@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlopt.report.evidence import baseline_name, is_timed, timed, workloads
 from mlopt.report.quality import baseline_value, is_share, margin_in_words
-from mlopt.report.text import code, listing, plural, prose, sentence
+from mlopt.report.text import code, ended, listing, plural, prose, sentence
 from mlopt.types.measurement import Measurement
 from mlopt.types.run import CandidateResult, Run
 
@@ -22,7 +22,9 @@ def drivers(run: Run) -> list[str]:
     if plan.predictions_per_day is None:
         found.append("No traffic figure was given, so no errors a day are stated.")
     else:
-        found.append(f"Traffic: {plan.predictions_per_day:,.0f} predictions a day, as the project states it.")
+        found.append(
+            f"Traffic: {plan.predictions_per_day:,.0f} predictions a day, as the project states it."
+        )
     fallback = "may" if plan.allow_fallback else "must not"
     found.append(f"Nodes {fallback} run on another provider than the one that was asked for.")
     return found
@@ -31,7 +33,7 @@ def drivers(run: Run) -> list[str]:
 def procedure(run: Run) -> list[str]:
     """How candidates were proposed and chosen."""
     plan = run.plan
-    found = [f"Proposer: {sentence(plan.proposer)}", f"Selection rule: {sentence(plan.selection_rule)}"]
+    found = [f"Proposer: {ended(plan.proposer)}", f"Selection rule: {ended(plan.selection_rule)}"]
     return found + [sentence(note) for note in plan.notes]
 
 
@@ -79,7 +81,7 @@ def statistics(run: Run) -> list[str]:
         "side. INCONCLUSIVE: it contains the limit. MB is 10^6 bytes.",
     ]
     reasons = dict.fromkeys(m.stopped_because for _, m in _all(run))
-    return found + [f"Timing stopped because: {sentence(reason)}" for reason in reasons]
+    return found + [f"Timing stopped because: {ended(reason)}" for reason in reasons]
 
 
 def warnings(run: Run) -> list[str]:
@@ -90,7 +92,7 @@ def warnings(run: Run) -> list[str]:
         for text in seen.warnings:
             place = f"{code(result.name)} ({seen.trial}, {seen.workload.name})"
             by_text.setdefault(text, []).append(place)
-    return found + [f"{listing(places)}: {sentence(text)}" for text, places in by_text.items()]
+    return found + [f"{listing(places)}: {ended(text)}" for text, places in by_text.items()]
 
 
 def versions(run: Run) -> list[str]:
@@ -147,4 +149,6 @@ def _methods(run: Run) -> list[str]:
         for e in (c.selection, c.confirmation)
         if e is not None
     ]
-    return list(dict.fromkeys(f"{m.name}: {prose(m.method)}" for q in qualities if q for m in q.metrics))
+    return list(
+        dict.fromkeys(f"{m.name}: {prose(m.method)}" for q in qualities if q for m in q.metrics)
+    )

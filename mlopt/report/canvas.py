@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#767676"
-"""Contrast of at least 4:1 with white and with GitHub's dark background."""
+INK = "#787878"
+"""Contrast of more than 4:1 with white and with GitHub's dark background."""
 
-LIMIT = "#C4453C"
+LIMIT = "#D04A40"
 WIDTH_IN = 8.4
+
+_COORDINATES = re.compile(rb' d="[^"]*"|translate\([^)]*\)')
+_DECIMALS = re.compile(rb"(\.\d\d)\d+")
 
 Kind = Literal["chosen", "candidate", "baseline", "reference"]
 
@@ -34,10 +38,10 @@ class Look(NamedTuple):
 
 
 LOOKS: dict[Kind, Look] = {
-    "chosen": Look("#D9660A", "*", 14.0),
-    "candidate": Look("#3C86C8", "o", 6.5),
-    "baseline": Look("#808080", "D", 6.5),
-    "reference": Look("#A564B8", "s", 6.5),
+    "chosen": Look("#C85A00", "*", 14.0),
+    "candidate": Look("#367FC2", "o", 6.5),
+    "baseline": Look("#787878", "D", 6.5),
+    "reference": Look("#A35FB8", "s", 6.5),
 }
 
 
@@ -85,11 +89,15 @@ def new_figure(height_in: float) -> Figure:
 
 
 def svg_bytes(figure: Figure) -> bytes:
-    """The figure as SVG; the same figure gives the same bytes."""
+    """The figure as SVG, coordinates cut to 1/100 point; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     metadata = {"Date": None, "Creator": "mlopt"}
     figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
-    return buffer.getvalue()
+    return _COORDINATES.sub(_rounded, buffer.getvalue())
+
+
+def _rounded(match: re.Match[bytes]) -> bytes:
+    return _DECIMALS.sub(rb"\1", match[0])
 
 
 def plain_axes(axes: Axes) -> None:
@@ -116,9 +124,12 @@ def ticks(low: float, high: float) -> list[float]:
     """Round numbers between two positive ones: steps of 1, 2, 5 over a wide range, even steps else."""
     if high / low > 5:
         exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        found = [float(f"{m}e{e}") for e in exponents for m in (1, 2, 5)]
-        found = [value for value in found if low <= value <= high]
-        return found if len(found) <= 9 else [v for v in found if f"{v:e}"[0] == "1"]
+        for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)):
+            found = [float(f"{m}e{e}") for e in exponents for m in steps]
+            found = [value for value in found if low <= value <= high]
+            if len(found) <= 9:
+                break
+        return found
     step = 10 ** math.floor(math.log10((high - low) / 3))
     step *= max(m for m in (1, 2, 2.5, 5) if m * step <= (high - low) / 3)
     first = math.ceil(low / step)
@@ -131,11 +142,21 @@ def latency_limits(run: Run) -> list[BudgetLine]:
     return [line for line in run.plan.budget if line.is_latency and line.workload == first]
 
 
-def draw_limits(axes: Axes, lines: list[BudgetLine], low: float, high: float) -> None:
-    """Vertical lines for the budget, labelled above the axes; those beyond the axis are only named."""
+def draw_limits(axes: Axes, run: Run, low: float, high: float, *, quantity: str = "") -> None:
+    """Vertical lines for the budget, labelled above the axes; those beyond the axis are only named.
+
+    Args:
+        axes: With its limits set.
+        run: The run.
+        low: Lower end of the axis.
+        high: Upper end of the axis.
+        quantity: What the axis shows; the label of a line on another one says so.
+    """
     by_limit: dict[float, list[str]] = {}
-    for line in lines:
-        by_limit.setdefault(line.limit, []).append(str(line))
+    for line in latency_limits(run):
+        other = quantity and not line.quantity.startswith(quantity)
+        note = f" (points show {quantity})" if other else ""
+        by_limit.setdefault(line.limit, []).append(f"{line}{note}")
     beyond = []
     for limit, words in sorted(by_limit.items()):
         text = ", ".join(words)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from mlopt.report.canvas import (
     svg_bytes,
 )
 from mlopt.report.evidence import first_measurement, timed, workloads
-from mlopt.report.text import significant
+from mlopt.report.text import NONE, shortened, significant
 from mlopt.store.files import read_arrays
 from mlopt.types.measurement import Measurement
 from mlopt.types.run import Run
@@ -32,10 +34,11 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-MOST_STRIPS = 18
-_BINS = 110
+MOST_STRIPS = 16
+_BINS = 96
 _SMOOTHING_BINS = 1.2
 _STRIP_IN = 0.5
+_COLUMNS = (1.1, 1.19, 1.28)
 
 
 class Strip(NamedTuple):
@@ -60,13 +63,14 @@ def draw_distributions(run: Run, run_dir: Path) -> bytes | None:
     low, high = _latency_range(run, drawn)
     height = 1.05 + _STRIP_IN * len(drawn)
     figure = new_figure(height)
-    axes = figure.add_axes((0.03, 0.58 / height, 0.94, _STRIP_IN * len(drawn) / height))
+    axes = figure.add_axes((0.02, 0.58 / height, 0.76, _STRIP_IN * len(drawn) / height))
     plain_axes(axes)
     axes.spines["left"].set_visible(False)
     axes.set_yticks([])
     axes.set_ylim(-0.02, len(drawn))
     latency_axis(axes, low, high)
-    draw_limits(axes, latency_limits(run), low, high)
+    draw_limits(axes, run, low, high)
+    _numbers(axes, "", ("p50", "p99", "max"), len(drawn))
     for row, strip in enumerate(reversed(drawn)):
         _draw(axes, strip, row, low, high)
     axes.set_xlabel(_caption(run, len(strips) - len(drawn)))
@@ -98,8 +102,10 @@ def _milliseconds(run_dir: Path, seen: Measurement) -> Array:
         raise RunError(
             f"{place} is missing, and the report draws it. Restore the file from the run's directory."
         ) from e
-    except (OSError, ValueError, KeyError, IndexError) as e:
-        raise RunError(f"{place} is damaged ({e}). Restore the file from the run's directory.") from e
+    except (OSError, ValueError, KeyError, IndexError, BadZipFile, zlib.error) as e:
+        raise RunError(
+            f"{place} is damaged ({e}). Restore the file from the run's directory."
+        ) from e
     return nanoseconds
 
 
@@ -142,18 +148,45 @@ def _density(samples: Array, low: float, high: float) -> tuple[Array, Array]:
 
 
 def _name(axes: Axes, strip: Strip, row: int, look: Look) -> None:
-    p99 = strip.seen.p99_ms
-    tail = ""
-    if p99 is not None and strip.seen.p99_support == "interval":
-        tail = f", p99 {significant(p99.value)}"
-    numbers = f"p50 {significant(strip.seen.p50_ms.value)}{tail}, max {significant(float(strip.samples[-1]))}"
     bold = "bold" if strip.kind == "chosen" else "normal"
-    place = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 8}
-    axes.text(0.0, row + 0.76, strip.name, color=look.color, fontweight=bold, ha="left", **place)
-    axes.text(1.0, row + 0.76, numbers, color=INK, ha="right", **place)
+    axes.text(
+        0.0,
+        row + 0.76,
+        shortened(strip.name, 60),
+        color=look.color,
+        fontweight=bold,
+        fontsize=8,
+        va="center",
+        transform=axes.get_yaxis_transform(),
+    )
+    p99 = strip.seen.p99_ms
+    has_p99 = p99 is not None and strip.seen.p99_support == "interval"
+    numbers = (
+        significant(strip.seen.p50_ms.value),
+        significant(p99.value) if p99 is not None and has_p99 else NONE,
+        significant(float(strip.samples[-1])),
+    )
+    _numbers(axes, bold, numbers, row)
+
+
+def _numbers(axes: Axes, weight: str, cells: tuple[str, str, str], row: int) -> None:
+    """Three columns right of the axes, at the height of a strip."""
+    for cell, x in zip(cells, _COLUMNS, strict=True):
+        axes.text(
+            x,
+            row + 0.2,
+            cell,
+            color=INK,
+            fontweight=weight or "normal",
+            fontsize=8,
+            ha="right",
+            transform=axes.get_yaxis_transform(),
+        )
 
 
 def _caption(run: Run, missing: int) -> str:
     name = workloads(run)[0].name
-    text = f"latency, ms ({name}); tall mark: p50, dot: p99; the slowest 0.1% may lie beyond the axis"
+    text = (
+        f"latency, ms ({name}); tall mark: p50, dot: p99; the slowest 0.1% may lie beyond the axis"
+    )
     return f"{text}; {missing} slower not drawn" if missing else text

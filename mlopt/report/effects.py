@@ -47,7 +47,9 @@ def side(estimate: Estimate, neutral: float) -> Kind:
     return "bad" if estimate.low is not None and estimate.low > neutral else "neutral"
 
 
-def p50_in_words(run: Run, seen: Measurement, *, interval_name: str = "95% interval ") -> str | None:
+def p50_in_words(
+    run: Run, seen: Measurement, *, interval_name: str = "95% interval "
+) -> str | None:
     """``2.6x faster at p50 than `fp32` (ratio 0.38, 95% interval 0.37 to 0.39)``."""
     ratio = seen.p50_ratio
     if ratio is None:
@@ -55,10 +57,12 @@ def p50_in_words(run: Run, seen: Measurement, *, interval_name: str = "95% inter
     value, _, rest = interval(ratio, least=RATIO_DECIMALS).partition(" (")
     limits = f", {interval_name}{rest}" if rest else ")"
     if side(ratio, 1.0) == "neutral":
-        return f"no measurable difference at p50 to {baseline_name(run)} (ratio {value}{limits}"
+        return (
+            f"not measurably faster or slower than {baseline_name(run)} (p50 ratio {value}{limits}"
+        )
     relation = speed(ratio.value)
     if relation == "as fast":
-        return f"less than 0.5% away from {baseline_name(run)} at p50 (ratio {value}{limits}"
+        return f"within 0.5% of {baseline_name(run)} at p50 (ratio {value}{limits}"
     return f"{relation} at p50 than {baseline_name(run)} (ratio {value}{limits}"
 
 
@@ -67,13 +71,13 @@ def _latency(run: Run, evidence: Evidence, workload: Workload) -> list[Effect]:
     if seen is None or seen.p50_ratio is None:
         return []
     mark = f" ({workload.name})" if len(workloads(run)) > 1 else ""
-    found = [Effect(side(seen.p50_ratio, 1.0), f"{p50_in_words(run, seen)}{mark}")]
+    found = [Effect(side(seen.p50_ratio, 1.0), f"it is {p50_in_words(run, seen)}{mark}")]
     tail = seen.p99_ratio
     if tail is not None:
         kind = side(tail, 1.0)
         shown = f"(p99 ratio {interval(tail, least=RATIO_DECIMALS)}, pooled){mark}"
-        words = "no measurable difference" if kind == "neutral" else speed(tail.value)
-        found.append(Effect(kind, f"{words} in the tail {shown}"))
+        words = "not measurably faster or slower" if kind == "neutral" else speed(tail.value)
+        found.append(Effect(kind, f"its tail is {words} {shown}"))
     return found
 
 
@@ -83,7 +87,9 @@ def _quality(run: Run, evidence: Evidence) -> list[Effect]:
     found = [_metric(run, result) for result in evidence.quality.metrics]
     flips = evidence.quality.flip_rate
     if flips is not None:
-        text = f"{percent(flips)} of the predicted classes differ from those of {baseline_name(run)}"
+        text = (
+            f"{percent(flips)} of the predicted classes differ from those of {baseline_name(run)}"
+        )
         first = evidence.quality.metrics[0] if evidence.quality.metrics else None
         if first is not None and first.gained is not None and first.lost is not None:
             text += f": of {first.examples:,} answers {first.gained} became right and {first.lost} wrong"
@@ -95,10 +101,10 @@ def _metric(run: Run, result: MetricResult) -> Effect:
     loss = harm(result)
     kind = side(loss, 0.0)
     words = delta_in_words(result, is_share(run, result.name))
-    note = ", which holds no certain change" if kind == "neutral" else ""
-    text = f"{words} on {plural(result.examples, f'{result.split} example')}{note}"
+    note = "" if kind != "neutral" else ", which may be no change at all"
+    text = f"the {result.name} delta is {words} on {plural(result.examples, f'{result.split} example')}"
     errors = errors_a_day(result, run.plan.predictions_per_day)
-    return Effect(kind, f"{text}; {errors}" if errors else text)
+    return Effect(kind, f"{text}{note}; {errors}" if errors else f"{text}{note}")
 
 
 def _costs(run: Run, result: CandidateResult) -> list[Effect]:
@@ -107,14 +113,17 @@ def _costs(run: Run, result: CandidateResult) -> list[Effect]:
         return []
     found = []
     if result.size_bytes is not None and base.size_bytes:
-        pair = (exact(result.size_bytes), exact(base.size_bytes))
-        found.append(_cost("size", *pair, "smaller", "larger"))
-    rss = (result.selection.peak_rss_bytes, base.selection.peak_rss_bytes)
-    if rss[0] is not None and rss[1] is not None:
-        found.append(_cost("peak RSS", *rss, "less", "more"))
-    start = (result.selection.cold_start_ms, base.selection.cold_start_ms)
-    if start[0] is not None and start[1] is not None:
-        found.append(_cost("cold start", *start, "shorter", "longer"))
+        sizes = (exact(result.size_bytes), exact(base.size_bytes))
+        found.append(_cost("files", *sizes, "smaller", "larger"))
+    now, before = result.selection, base.selection
+    if now.peak_rss_bytes is not None and before.peak_rss_bytes is not None:
+        found.append(
+            _cost("peak RSS", now.peak_rss_bytes, before.peak_rss_bytes, "lower", "higher")
+        )
+    if now.cold_start_ms is not None and before.cold_start_ms is not None:
+        found.append(
+            _cost("cold start", now.cold_start_ms, before.cold_start_ms, "shorter", "longer")
+        )
     return found
 
 
@@ -127,9 +136,12 @@ def _cost(what: str, now: Estimate, before: Estimate, less: str, more: str) -> E
     elif before.high is not None and now.low is not None and now.low > before.high:
         kind = "bad"
     share = abs(now.value / before.value - 1) * 100 if before.value else 0.0
+    verb = "are" if what == "files" else "is"
     if kind == "neutral" or share < 0.5:
-        return Effect("neutral", f"{what}: no measurable difference ({shown})")
-    return Effect(kind, f"{what}: {share:.0f}% {less if kind == 'good' else more} ({shown})")
+        return Effect("neutral", f"its {what} {verb} not measurably {less} or {more} ({shown})")
+    return Effect(
+        kind, f"its {what} {verb} {share:.0f}% {less if kind == 'good' else more} ({shown})"
+    )
 
 
 def _placement(result: CandidateResult) -> list[Effect]:
@@ -148,7 +160,7 @@ def figures(run: Run, result: CandidateResult) -> str:
     parts = []
     if seen is not None:
         relation = None if result.plan.role == "baseline" else p50_in_words(run, seen)
-        parts.append(relation or f"p50 {milliseconds(seen.p50_ms.value)}")
+        parts.append(relation or f"p50 {_head(seen.p50_ms)} ms")
         parts += _tail_figure(seen)
     if result.size_bytes is not None:
         parts.append(megabytes(result.size_bytes))
@@ -156,7 +168,8 @@ def figures(run: Run, result: CandidateResult) -> str:
     if quality is not None and quality.metrics and result.plan.role != "baseline":
         first = quality.metrics[0]
         words = delta_in_words(first, is_share(run, first.name))
-        parts.append(f"{words} on {first.examples:,} {first.split} examples")
+        where = plural(first.examples, f"{first.split} example")
+        parts.append(f"{first.name} delta {words} on {where}")
     return ", ".join(parts)
 
 
@@ -166,4 +179,9 @@ def _tail_figure(seen: Measurement) -> list[str]:
     if seen.p99_support == "upper_bound":
         high = seen.p99_ms.high if seen.p99_ms.high is not None else seen.p99_ms.value
         return [f"p99 below {milliseconds(high)}"]
-    return [f"p99 {milliseconds(seen.p99_ms.value)}"]
+    return [f"p99 {_head(seen.p99_ms)} ms"]
+
+
+def _head(estimate: Estimate) -> str:
+    """The value alone, with the decimals that it has beside its interval."""
+    return interval(estimate).partition(" (")[0]

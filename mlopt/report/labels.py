@@ -82,7 +82,9 @@ def _place(note: Annotation, x: float, y: float, frame: Box, taken: list[Box]) -
             box = Box(left, y + dy - height / 2, left + width, y + dy + height / 2)
             covered = sum(box.overlap(other) for other in taken)
             outside = box.area - box.overlap(frame)
-            options.append((covered + 5 * outside + distance / 4 + order / 10, box, distance, dx, dy))
+            options.append(
+                (covered + 5 * outside + distance / 4 + order / 10, box, distance, dx, dy)
+            )
     _, box, distance, dx, dy = min(options)
     note.set_position((dx, dy))
     note.set_horizontalalignment("left" if dx > 1 else "right" if dx < -1 else "center")

@@ -20,12 +20,20 @@ class Table(NamedTuple):
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def width(self) -> int:
+        """Characters of the longest row without padding."""
+        return max(len(_line(map(_cell, row))) for row in (self.header, *self.rows))
+
     def __str__(self) -> str:
         rows = [tuple(map(_cell, row)) for row in (self.header, *self.rows)]
         widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(self.header))]
         if sum(widths) + 3 * len(widths) + 1 > WIDEST_ROW:
             widths = [3] * len(widths)
-        lines = [_line(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        lines = [
+            _line(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            for row in rows
+        ]
         lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
         return "\n".join(lines)
 

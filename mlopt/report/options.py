@@ -48,7 +48,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1e}" if value and abs(value) < 1e-3 else significant(value)
     if isinstance(value, dict):
-        return _listed([f"{key} {value_text(item)}" for key, item in value.items()])
+        return _listed([_entry(key, item) for key, item in value.items()])
     if isinstance(value, (list, tuple)):
         return _listed([value_text(item) for item in value])
     if isinstance(value, int):
@@ -109,6 +109,10 @@ def _facts(result: CandidateResult) -> list[str]:
     if not is_timed(result):
         found.append(f"Status: {result.status}")
     return [f"{fact}." for fact in found]
+
+
+def _entry(key: str, value: Any) -> str:
+    return f"{key}: {value_text(value)}" if isinstance(value, str) else f"{key} {value_text(value)}"
 
 
 def _listed(items: list[str]) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mlopt.report.effects import figures
 from mlopt.report.evidence import chosen, line_in_words, timed
-from mlopt.report.text import code, plural, prose, sentence
+from mlopt.report.text import code, ended, plural, prose
 from mlopt.types.decision import Outcome
 from mlopt.types.run import CandidateResult, Run
 
@@ -40,7 +40,11 @@ def title(run: Run) -> str:
         return f"Do not ship {name} as {project}: it fails {CONTRACT}"
     if run.decision.outcome == "INCONCLUSIVE":
         return f"Do not ship {name} as {project} yet: the evidence is inconclusive"
-    return f"Keep {name} for {project}" if winner.plan.role == "baseline" else f"Ship {name} as {project}"
+    return (
+        f"Keep {name} for {project}"
+        if winner.plan.role == "baseline"
+        else f"Ship {name} as {project}"
+    )
 
 
 def status(run: Run) -> str:
@@ -57,7 +61,9 @@ def status(run: Run) -> str:
     if run.decision is None:
         parts.append("no decision")
     elif run.decision.outcome == "PASS":
-        parts.append("**proposed**, all lines of the contract PASS" if is_whole(run) else "verdict PASS")
+        parts.append(
+            "**proposed**, all lines of the contract PASS" if is_whole(run) else "verdict PASS"
+        )
     else:
         parts.append(f"**{run.decision.outcome}**")
     return "; ".join(parts)
@@ -67,7 +73,9 @@ def quotable(run: Run) -> str:
     """The decision in one sentence, with its numbers."""
     winner = chosen(run)
     if run.decision is None:
-        reason = prose(run.partial).rstrip(".") if run.partial else f"the run's status is {run.status}"
+        reason = (
+            prose(run.partial).rstrip(".") if run.partial else f"the run's status is {run.status}"
+        )
         return f"No decision was made: {reason}."
     if winner is None:
         return f"We ship none of the candidates: {prose(run.decision.reason).rstrip('.')}."
@@ -78,19 +86,21 @@ def quotable(run: Run) -> str:
         return f"We ship {name}: {numbers}."
     lines = _lines(run, run.decision.outcome)
     if run.decision.outcome == "FAIL":
-        return f"We do not ship {name}: it fails {lines} ({numbers})."
-    return f"We do not ship {name} yet: {lines} stays undecided ({numbers})."
+        return f"We do not ship {name}: it fails {lines}; measured: {numbers}."
+    return f"We do not ship {name} yet: {lines} stays undecided; measured: {numbers}."
 
 
 def explanation(run: Run) -> list[str]:
     """Why this one: the reason, what it is tied with, and what follows from the verdict."""
     decision = run.decision
     if decision is None:
-        return ["The figures below are what had been measured until then. Nothing follows from them yet."]
+        return [
+            "The figures below are what had been measured until then. Nothing follows from them yet."
+        ]
     found = []
     winner = chosen(run)
     if winner is not None:
-        text = f"Chosen because it is {prose(decision.reason).rstrip('.')}."
+        text = f"Why this one: {prose(decision.reason).rstrip('.')}."
         if decision.tied_with:
             ties = ", ".join(code(name) for name in decision.tied_with)
             text += f" Its p50 could not be told from that of {ties}."
@@ -124,25 +134,23 @@ def refusals(run: Run) -> list[Refusal]:
             continue
         reason = _failure(result) or reasons.get(result.name) or _fate(run, result)
         log = "" if result.failure is None else result.failure.log
-        found.append(Refusal(code(result.name), sentence(reason), log))
+        found.append(Refusal(code(result.name), ended(reason), log))
     return found
 
 
 def counts(run: Run) -> str:
-    """``4 candidates were planned, 3 measured, 1 failed``, the reference left out."""
+    """``mlopt planned 4 candidates and measured 3 of them``, the reference left out."""
     own = [c for c in run.candidates if c.plan.role != "reference"]
     failed = sum(c.failure is not None for c in own)
     seen = sum(c.plan.role != "reference" for c in timed(run))
-    text = f"{plural(len(own), 'candidate')} planned, {seen} measured side by side"
-    return f"{text}, {failed} failed" if failed else text
+    text = f"mlopt planned {plural(len(own), 'candidate')} and measured {seen} of them side by side"
+    return f"{text} ({failed} failed)" if failed else text
 
 
 def _standing(winner: CandidateResult) -> str:
     if winner.confirmation is None:
         return "It was **not confirmed**: the figures are those that it was selected on, which flatter it."
-    return (
-        "The numbers are those of the confirmation: fresh launches, and a holdout that no choice has seen."
-    )
+    return "The numbers are those of the confirmation: fresh launches, and a holdout that no choice has seen."
 
 
 def _lines(run: Run, outcome: Outcome) -> str:

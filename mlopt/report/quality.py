@@ -34,17 +34,20 @@ def delta_text(result: MetricResult, share: bool) -> str:
 
 
 def delta_in_words(result: MetricResult, share: bool) -> str:
-    """``accuracy delta -0.11 points (-0.63 to +0.33)``."""
+    """``-0.11 points (-0.63 to +0.33)``, and which way is better where that is down."""
     value, _, rest = delta_text(result, share).partition(" (")
     unit = " points" if share else ""
     ending = f" ({rest}" if rest else ""
-    worse = "" if result.higher_is_better else ", lower is better"
-    return f"{result.name} delta {value}{unit}{ending}{worse}"
+    worse = "" if result.higher_is_better else " (lower is better)"
+    return f"{value}{unit}{ending}{worse}"
 
 
 def amount(value: float, share: bool) -> str:
     """A margin or another size of a delta: ``0.5 points`` or ``0.02``."""
-    return f"{value * 100:.3g} points" if share else f"{value:.3g}"
+    if not share:
+        return f"{value:.3g}"
+    number = f"{value * 100:.3g}"
+    return f"{number} point" if number == "1" else f"{number} points"
 
 
 def largest_loss(margin: Margin, baseline_value: float | None) -> float | None:
@@ -87,8 +90,12 @@ def _provable(margin: Margin, plan: Plan, share: bool) -> str:
     holdout = plan.data.get("holdout")
     examples = "The holdout" if holdout is None else f"The {holdout.examples:,} holdout examples"
     text = f" {examples} can exclude a loss of {amount(margin.provable, share)} at best"
-    short = margin.max_drop is not None and not margin.relative and margin.provable > margin.max_drop
-    return text + (", which is **more than the margin**: more examples are needed." if short else ".")
+    short = (
+        margin.max_drop is not None and not margin.relative and margin.provable > margin.max_drop
+    )
+    return text + (
+        ", which is **more than the margin**: more examples are needed." if short else "."
+    )
 
 
 def harm(result: MetricResult) -> Estimate:
@@ -128,5 +135,5 @@ def _more(value: float, resolution: float, noun: str = "") -> str:
     count = rounded_count(abs(value), resolution)
     noun = f" {noun}" if noun else ""
     if count == "0":
-        return f"no more{noun}"
+        return f"as many{noun}"
     return f"{count} {'more' if value > 0 else 'fewer'}{noun}"

@@ -14,7 +14,7 @@ from mlopt.report.evidence import (
     timed,
     workloads,
 )
-from mlopt.report.markdown import Table, tables
+from mlopt.report.markdown import WIDEST_ROW, Table, tables
 from mlopt.report.quality import delta_text, is_share, metric_result, value_text
 from mlopt.report.summary import RATIO_DECIMALS, metric_text, p99_text, ratio_text
 from mlopt.report.text import NONE, change, code, interval, percent, significant
@@ -24,7 +24,7 @@ from mlopt.types.measurement import Evidence
 from mlopt.types.run import CandidateResult, Run
 
 MOST_LINES = 4
-MOST_METRICS = 3
+MOST_SCORES = 3
 _EMPHASIS = {"FAIL": "**FAIL**"}
 
 
@@ -61,29 +61,23 @@ def latency_tables(run: Run) -> list[Titled]:
 
 
 def quality_tables(run: Run) -> list[Titled]:
-    """Metric deltas and costs: one table for one metric, else the deltas apart from the costs."""
-    names = [margin.metric for margin in run.plan.margins]
+    """Metric deltas and costs, in one table where that is narrow enough."""
     results = timed(run)
     if not results:
         return []
+    names = [display_name(run, result) for result in results]
+    heads, scores = _scores(run, results)
     costs = ("size MB", "peak RSS MB", "cold start ms")
-    heads = [_delta_head(run, name) for name in names]
-    deltas = [[metric_text(run, r, name) for name in names] for r in results]
-    if len(names) <= 1:
-        rows = [
-            (display_name(run, r), *_values(run, r, names), *d, *_costs(r))
-            for r, d in zip(results, deltas, strict=True)
-        ]
-        header = ("candidate", *names, *heads, *costs)
-        return [Titled("Quality on selection, and cost", Table(header, tuple(rows)))]
-    split = tables(
-        ("candidate", *heads),
-        [(display_name(run, r), *d) for r, d in zip(results, deltas, strict=True)],
-        MOST_METRICS,
-    )
-    cost = Table(("candidate", *costs), tuple((display_name(run, r), *_costs(r)) for r in results))
-    title = "Quality on selection, candidate minus baseline"
-    return [*(Titled(title if i == 0 else "", t) for i, t in enumerate(split)), Titled("Cost", cost)]
+    spent = [_costs(result) for result in results]
+    rows = [(n, *q, *c) for n, q, c in zip(names, scores, spent, strict=True)]
+    whole = Table(("candidate", *heads, *costs), tuple(rows))
+    if len(heads) <= MOST_SCORES and whole.width <= WIDEST_ROW:
+        return [Titled("Quality on selection, and cost", whole)]
+    rows = [(n, *q) for n, q in zip(names, scores, strict=True)]
+    parts = tables(("candidate", *heads), rows, MOST_SCORES)
+    titles = ("Quality on selection, candidate minus baseline", *[""] * len(parts))
+    cost = Table(("candidate", *costs), tuple((n, *c) for n, c in zip(names, spent, strict=True)))
+    return [*map(Titled, titles, parts), Titled("Cost", cost)]
 
 
 def verdict_tables(run: Run) -> tuple[Table, ...]:
@@ -105,7 +99,8 @@ def contract_table(run: Run) -> Table | None:
     if not verdicts:
         return None
     rows = [
-        (line_in_words(run, v), _observed(run, v), _EMPHASIS.get(v.outcome, v.outcome)) for v in verdicts
+        (line_in_words(run, v), _observed(run, v), _EMPHASIS.get(v.outcome, v.outcome))
+        for v in verdicts
     ]
     return Table(("line of the contract", "observed", "verdict"), tuple(rows))
 
@@ -124,9 +119,9 @@ def evidence_table(run: Run) -> Table | None:
         rows.append((f"p99 ms{mark}", *map(p99_text, seen)))
         if winner.plan.role != "baseline":
             rows.append((f"p50 ratio{mark}", *(ratio_text(winner, m) for m in seen)))
-            rows.append(
-                (f"p99 ratio{mark}", *(interval(m and m.p99_ratio, least=RATIO_DECIMALS) for m in seen))
-            )
+            tails = [None if m is None else m.p99_ratio for m in seen]
+            shown = [interval(tail, least=RATIO_DECIMALS) for tail in tails]
+            rows.append((f"p99 ratio{mark}", *shown))
     rows += _quality_rows(run, winner, both)
     rows.append(("cold start ms", *(interval(e.cold_start_ms) for e in both)))
     rows.append(("peak RSS MB", *(_mega(e.peak_rss_bytes) for e in both)))
@@ -169,18 +164,27 @@ def _quality_rows(
             rows.append((_delta_head(run, margin.metric), *deltas))
     qualities = [e.quality for e in both]
     if any(q is not None and q.flip_rate is not None for q in qualities):
-        flips = [NONE if q is None or q.flip_rate is None else percent(q.flip_rate) for q in qualities]
+        flips = [
+            NONE if q is None or q.flip_rate is None else percent(q.flip_rate) for q in qualities
+        ]
         rows.append(("predictions that flipped", *flips))
-    examples = [NONE if q is None or not q.metrics else f"{q.metrics[0].examples:,}" for q in qualities]
+    examples = [
+        NONE if q is None or not q.metrics else f"{q.metrics[0].examples:,}" for q in qualities
+    ]
     return [*rows, ("examples", *examples)]
 
 
-def _values(run: Run, result: CandidateResult, names: list[str]) -> list[str]:
-    found = [metric_result(result.selection, name) for name in names]
-    return [
-        NONE if r is None else value_text(r.value, is_share(run, n))
-        for n, r in zip(names, found, strict=True)
-    ]
+def _scores(run: Run, results: list[CandidateResult]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the metrics: one metric with its value, several as deltas only."""
+    names = [margin.metric for margin in run.plan.margins]
+    heads = [_delta_head(run, name) for name in names]
+    cells = [[metric_text(run, result, name) for name in names] for result in results]
+    if len(names) != 1:
+        return heads, cells
+    for result, row in zip(results, cells, strict=True):
+        found = metric_result(result.selection, names[0])
+        row.insert(0, NONE if found is None else value_text(found.value, is_share(run, names[0])))
+    return [*names, *heads], cells
 
 
 def _delta_head(run: Run, name: str) -> str:

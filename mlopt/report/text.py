@@ -12,9 +12,13 @@ NONE = "-"
 """What a table shows where nothing is known."""
 
 _ROOTS = "home|root|tmp|usr|opt|var|work|mnt|srv|data|media|private|Users|Volumes|workspace|builds?"
-_UNIX_PATH = re.compile(rf"(?:file://)?(?<![\w./:-])/(?:{_ROOTS})(?:/[^\s/'\"`:;,()<>|]+)+/?")
-_FILE_PATH = re.compile(r"(?<![\w./:-])(?:/[\w.+@~ -]*[\w.+@~-])+?\.(?:py|so|dll|onnx|npz|json|yaml)\b")
-_WINDOWS_PATH = re.compile(r"(?<!\w)[A-Za-z]:[\\/](?:[^\s\\/'\"`:;,()<>|]+[\\/])*[^\s\\/'\"`:;,()<>|]*")
+_UNIX_PATH = re.compile(rf"(?:file://|(?<![\w./:…-]))/(?:{_ROOTS})(?:/[^\s/'\"`:;,()<>|]+)+/?")
+_FILE_PATH = re.compile(
+    r"(?<![\w./:…-])(?:/[\w.+@~ -]*[\w.+@~-])+?\.(?:py|so|dll|onnx|npz|json|yaml)\b"
+)
+_WINDOWS_PATH = re.compile(
+    r"(?<!\w)[A-Za-z]:[\\/](?:[^\s\\/'\"`:;,()<>|]+[\\/])*[^\s\\/'\"`:;,()<>|]*"
+)
 _MARKUP = re.compile(r"([*\[\]])")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
@@ -45,12 +49,13 @@ def interval(estimate: Estimate | None, *, least: int = 0) -> str:
         return NONE
     if estimate.low is None and estimate.high is not None:
         return upper_bound(estimate.high)
-    decimals = max(least, _decimals(estimate.value, 2))
     if estimate.low is None or estimate.high is None:
-        return fixed(estimate.value, max(decimals, _decimals(estimate.value, 3)))
+        return fixed(estimate.value, max(least, _decimals(estimate.value, 3)))
+    decimals = max(least, _decimals(estimate.value, 2))
     half = (estimate.high - estimate.low) / 2
     if half > 0:
         decimals = max(decimals, _decimals(half, 1))
+        estimate = estimate if half < 100 else _to_tens(estimate)
     return _joined(estimate, min(decimals, 6), signed=False)
 
 
@@ -121,11 +126,14 @@ def prose(text: str) -> str:
 
 def sentence(text: str) -> str:
     """``text`` as prose that starts with a capital letter and ends with a full stop."""
+    line = ended(text)
+    return line[0].upper() + line[1:] if re.match(r"[a-z]+\b", line) else line
+
+
+def ended(text: str) -> str:
+    """``text`` as prose that ends with a full stop."""
     line = prose(text)
-    if not line:
-        return line
-    line = line if line.startswith(("`", "p5", "p9")) else line[0].upper() + line[1:]
-    return line if line.endswith((".", "!", "?")) else line + "."
+    return line if not line or line.endswith((".", "!", "?")) else line + "."
 
 
 def without_paths(text: str) -> str:
@@ -147,8 +155,24 @@ def listing(items: Sequence[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def shortened(name: str, longest: int) -> str:
+    """``name`` with its middle left out where it is longer; its end tells most names apart."""
+    if len(name) <= longest:
+        return name
+    head = (longest - 1) // 2
+    return f"{name[:head]}…{name[head + 1 - longest :]}"
+
+
 def _last_part(match: re.Match[str]) -> str:
     return "…/" + re.split(r"[\\/]", match[0].rstrip("\\/"))[-1]
+
+
+def _to_tens(estimate: Estimate) -> Estimate:
+    """Numbers of four digits or more without a last digit that the interval does not support."""
+    value, low, high = (
+        None if v is None else round(v, -1) for v in (estimate.value, estimate.low, estimate.high)
+    )
+    return Estimate(value=value or 0.0, low=low, high=high)
 
 
 def _joined(estimate: Estimate, decimals: int, *, signed: bool) -> str:

@@ -20,7 +20,8 @@ from mlopt.report.canvas import (
 from mlopt.report.evidence import first_measurement, timed, workloads
 from mlopt.report.labels import Box, Label, place_labels
 from mlopt.report.quality import amount, is_share, metric_result
-from mlopt.report.text import change
+from mlopt.report.text import change, shortened
+from mlopt.types.budget import BudgetLine
 from mlopt.types.estimate import Estimate
 from mlopt.types.run import Run
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _FARTHEST = 8.0
 """A loss of more than this many margins is drawn at the edge, so that the others can be told apart."""
+
+MOST_LABELS = 16
+"""The chosen one, the baseline and the fastest have names; the rest are points only."""
 
 _IMPORTANCE: tuple[Kind, ...] = ("chosen", "baseline", "candidate", "reference")
 
@@ -63,16 +67,19 @@ def draw_tradeoff(run: Run) -> bytes | None:
     if scene is None:
         return None
     figure = new_figure(4.6)
-    axes = figure.add_axes((0.1, 0.12, 0.87, 0.76))
+    axes = figure.add_axes((0.09, 0.11, 0.79, 0.79))
     plain_axes(axes)
     low, high = _latency_range(run, scene)
     latency_axis(axes, low, high)
     _quality_axis(axes, scene)
-    draw_limits(axes, latency_limits(run), low, high)
+    draw_limits(axes, run, low, high, quantity="p50")
     _margin(axes, scene)
     obstacles = [box for point in scene.points for box in _draw(axes, point, scene)]
-    place_labels(axes, _labels(scene, axes), obstacles)
+    place_labels(axes, _labels(scene), [*obstacles, *_lines(axes, scene, latency_limits(run))])
     axes.set_xlabel(f"p50 latency, ms ({workloads(run)[0].name}; left is better)")
+    unnamed = len(scene.points) - MOST_LABELS
+    if unnamed > 0:
+        axes.set_xlabel(f"{axes.get_xlabel()}; the {unnamed} slowest have no name")
     unit = ", percentage points" if scene.share else ""
     axes.set_ylabel(f"{scene.metric} delta{unit} (up is better)")
     return svg_bytes(figure)
@@ -137,6 +144,8 @@ def _quality_axis(axes: Axes, scene: Scene) -> None:
     limits = (sign * (low - room), sign * (high + room))
     axes.set_ylim(*limits)
     axes.axhline(0, color=INK, linewidth=0.8, linestyle=(0, (1, 3)))
+    if scene.margin is None or abs(scene.margin) > 0.06 * (high - low):
+        _beside(axes, 0, "baseline", INK)
 
 
 def _margin(axes: Axes, scene: Scene) -> None:
@@ -145,23 +154,43 @@ def _margin(axes: Axes, scene: Scene) -> None:
     at = -scene.margin if scene.upwards else scene.margin
     axes.axhline(at, color=LIMIT, linewidth=1.2, linestyle=(0, (5, 3)))
     words = amount(scene.margin / 100, True) if scene.share else amount(scene.margin, False)
+    _beside(axes, at, f"margin {words}", LIMIT)
+
+
+def _beside(axes: Axes, at: float, text: str, color: str) -> None:
+    """A name for a horizontal line, right of the axes."""
     axes.annotate(
-        f"margin: {words}",
+        text,
         (1.0, at),
         xycoords=("axes fraction", "data"),
-        xytext=(0, -10),
+        xytext=(4, 0),
         textcoords="offset points",
-        ha="right",
-        color=LIMIT,
+        va="center",
+        color=color,
         fontsize=8,
     )
+
+
+def _lines(axes: Axes, scene: Scene, limits: list[BudgetLine]) -> list[Box]:
+    """Where the straight lines run, so that no name is written across them."""
+    levels = [0.0] if scene.margin is None else [0.0, -scene.margin, scene.margin]
+    levels = levels[:2] if scene.upwards else [levels[0], *levels[2:]]
+    window = axes.get_window_extent()
+    found = []
+    for level in levels:
+        _, y = axes.transData.transform((1.0, level))
+        found.append(Box(window.x0, y - 1, window.x1, y + 1))
+    for line in limits:
+        x, _ = axes.transData.transform((line.limit, 0.0))
+        found.append(Box(x - 1, window.y0, x + 1, window.y1))
+    return found
 
 
 def _draw(axes: Axes, point: Point, scene: Scene) -> list[Box]:
     """Draws a point with its bars, and returns what they cover."""
     look = LOOKS[point.kind]
     beyond = _is_beyond(point, scene)
-    y = _drawn_y(point, axes, scene)
+    y = _drawn_y(point, scene)
     bars: dict[str, Any] = {"xerr": _bar(point.x), "yerr": None if beyond else _bar(point.y)}
     axes.errorbar(
         [point.x.value],
@@ -186,7 +215,7 @@ def _draw(axes: Axes, point: Point, scene: Scene) -> list[Box]:
     return found
 
 
-def _drawn_y(point: Point, axes: Axes, scene: Scene) -> float:
+def _drawn_y(point: Point, scene: Scene) -> float:
     floor = _floor(scene)
     return floor if floor is not None and _is_beyond(point, scene) else point.y.value
 
@@ -197,14 +226,12 @@ def _bar(estimate: Estimate) -> list[list[float]] | None:
     return [[max(0.0, estimate.value - estimate.low)], [max(0.0, estimate.high - estimate.value)]]
 
 
-def _labels(scene: Scene, axes: Axes) -> list[Label]:
+def _labels(scene: Scene) -> list[Label]:
     found = []
-    for point in scene.points:
-        text = point.name
+    for point in scene.points[:MOST_LABELS]:
+        text = shortened(point.name, 44)
         if _is_beyond(point, scene):
             text += f": {change(Estimate(value=point.y.value))}, below this plot"
-        y = _drawn_y(point, axes, scene)
-        found.append(
-            Label(text, point.x.value, y, LOOKS[point.kind].color, point.kind == "chosen")
-        )
+        y = _drawn_y(point, scene)
+        found.append(Label(text, point.x.value, y, LOOKS[point.kind].color, point.kind == "chosen"))
     return found

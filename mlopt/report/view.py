@@ -19,7 +19,7 @@ from mlopt.report.outcome import (
     status,
     title,
 )
-from mlopt.report.text import code, listing, prose, without_paths
+from mlopt.report.text import code, listing, plural, prose, without_paths
 from mlopt.types.run import Run
 
 _LOG_LINES = 20
@@ -135,8 +135,8 @@ def _context(run: Run) -> str:
     return (
         f"Which deployable form of {code(run.plan.project)} should we ship, and what do we give up? "
         f"{counts(run)}, under {names}, on {prose(run.environment.cpu)} with "
-        f"{run.environment.cpus} of its processors. Budget, candidates and selection rule were fixed "
-        "before anything was measured."
+        f"{plural(run.environment.cpus, 'processor')}. Budget, candidates and selection rule were "
+        "fixed before anything was measured."
     )
 
 
@@ -158,5 +158,7 @@ def _alternative(run: Run, path: str) -> str:
 
 
 def _log(log: str) -> str:
-    lines = [line.rstrip()[:_LONGEST_LINE] for line in without_paths(log).splitlines() if line.strip()]
+    lines = [
+        line.rstrip()[:_LONGEST_LINE] for line in without_paths(log).splitlines() if line.strip()
+    ]
     return fence("\n".join(lines[-_LOG_LINES:])) if lines else ""

@@ -45,12 +45,16 @@ def quantile(rounds: Rounds, q: float, *, seed: int, resamples: int = 2000) -> E
     launch = rounds.block_keys[:, 0]
     pooled = PooledSamples(rounds.values, rounds.block_index, rounds.blocks)
 
+    shown = np.log(rounds.values) if (rounds.values > 0).all() else rounds.values
+
     def inefficiency(value: float) -> float:
-        below = (rounds.values < value) / 2 + (rounds.values <= value) / 2
+        below = (shown < value) / 2 + (shown <= value) / 2
         return _inefficiency(below, rounds.launch, q)
 
-    return _estimate(
-        lambda draws: pooled.quantiles(draws, q), launch, seed, resamples, inefficiency
+    return _positive(
+        rounds,
+        lambda draws: pooled.quantiles(draws, q),
+        lambda statistic: _estimate(statistic, launch, seed, resamples, inefficiency),
     )
 
 
@@ -68,7 +72,11 @@ def mean(rounds: Rounds, *, seed: int, resamples: int = 2000) -> Estimate:
     sizes = np.bincount(rounds.block_index).astype(np.float64)
     sums = np.bincount(rounds.block_index, weights=rounds.values)
     launch = rounds.block_keys[:, 0]
-    return _estimate(lambda draws: (draws @ sums) / (draws @ sizes), launch, seed, resamples)
+    return _positive(
+        rounds,
+        lambda draws: (draws @ sums) / (draws @ sizes),
+        lambda statistic: _estimate(statistic, launch, seed, resamples),
+    )
 
 
 def paired_p50_ratio(
@@ -137,6 +145,21 @@ def tail_ratio(
         return np.log(ratio)
 
     return _exp(_estimate(log_ratio, candidate.block_keys[:, 0], seed, resamples))
+
+
+def _positive(
+    rounds: Rounds, statistic: _Statistic, estimate: Callable[[_Statistic], Estimate]
+) -> Estimate:
+    """The estimate, made of logarithms where all samples are positive.
+
+    What slows a process down multiplies its latencies, and an interval of logarithms never reaches
+    below zero, however much the launches differ.
+    """
+    if not (rounds.values > 0).all():
+        return estimate(statistic)
+    logarithmic = _exp(estimate(lambda draws: np.log(statistic(draws))))
+    value = float(statistic(np.ones((1, rounds.blocks), dtype=np.int64))[0])
+    return logarithmic.model_copy(update={"value": value})
 
 
 def _estimate(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlopt import __version__
-from mlopt.api.document import candidate_document
+from mlopt.api._document import candidate_document
 from mlopt.errors import ConfigError, RunError
 from mlopt.machine import describe_environment, usable_memory_bytes
 from mlopt.pipeline.builder import Builder
