@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from mlopt.errors import ConfigError, did_you_mean
@@ -35,8 +35,16 @@ class Folder(Generic[T]):
     def entries(self) -> dict[str, type[T]]:
         """Every entry by its name, in alphabetical order."""
         found = [self._in_module(f"{self.package}.{name}") for name in self._module_names()]
-        found += [point.load() for point in entry_points(group=self.package)]
-        return dict(sorted((_name(entry), entry) for entry in found))
+        found += [self._from_plugin(point) for point in entry_points(group=self.package)]
+        named: dict[str, type[T]] = {}
+        for entry in found:
+            first = named.setdefault(_name(entry), entry)
+            if first is not entry:
+                raise ConfigError(
+                    f"two entries are the {self.noun} '{_name(entry)}': {first.__module__} and "
+                    f"{entry.__module__}. Uninstall the package of one of them."
+                )
+        return dict(sorted(named.items()))
 
     def __contains__(self, name: object) -> bool:
         return name in self.entries
@@ -56,6 +64,22 @@ class Folder(Generic[T]):
     def _module_names(self) -> list[str]:
         path = importlib.import_module(self.package).__path__
         return [m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")]
+
+    def _from_plugin(self, point: EntryPoint) -> type[T]:
+        package = point.dist.name if point.dist is not None else point.value
+        try:
+            entry = point.load()
+        except Exception as e:  # somebody else's code
+            raise ConfigError(
+                f"the {self.noun} '{point.name}' of the package {package} cannot be loaded "
+                f"({type(e).__name__}: {e}). Update or uninstall {package}."
+            ) from e
+        if isinstance(entry, type) and issubclass(entry, self.base):
+            return entry
+        raise ConfigError(
+            f"the {self.noun} '{point.name}' of the package {package} is no "
+            f"{self.base.__name__}. Update or uninstall {package}."
+        )
 
     def _in_module(self, module: str) -> type[T]:
         own = [

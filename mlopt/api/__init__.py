@@ -14,24 +14,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlopt.api.cache import CacheListing, cache_entries, prune_cache
+    from mlopt.api._cache import CacheListing, cache_entries, prune_cache
     from mlopt.api._doctor import DoctorCheck, DoctorReport, doctor
-    from mlopt.api.init import init
+    from mlopt.api._init import init
     from mlopt.api._optimize import OptimizeResult, optimize, plan
     from mlopt.api._profile import ProfileResult, profile
-    from mlopt.api.recipes import list_recipes, show_recipe, validate_recipes
+    from mlopt.api._recipes import list_recipes, show_recipe, validate_recipes
     from mlopt.api._report import render_report
-    from mlopt.api.schema import schema
+    from mlopt.api._schema import schema
 
 _HOMES = {
-    "CacheListing": "cache", "cache_entries": "cache", "prune_cache": "cache",
+    "CacheListing": "_cache", "cache_entries": "_cache", "prune_cache": "_cache",
     "DoctorCheck": "_doctor", "DoctorReport": "_doctor", "doctor": "_doctor",
-    "init": "init",
+    "init": "_init",
     "OptimizeResult": "_optimize", "optimize": "_optimize", "plan": "_optimize",
     "ProfileResult": "_profile", "profile": "_profile",
-    "list_recipes": "recipes", "show_recipe": "recipes", "validate_recipes": "recipes",
+    "list_recipes": "_recipes", "show_recipe": "_recipes", "validate_recipes": "_recipes",
     "render_report": "_report",
-    "schema": "schema",
+    "schema": "_schema",
 }  # fmt: skip
 
 __all__ = [

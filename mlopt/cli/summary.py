@@ -16,7 +16,6 @@ from mlopt.cli.console import table
 if TYPE_CHECKING:
     from mlopt.api._optimize import OptimizeResult
     from mlopt.types.decision import Decision
-    from mlopt.types.estimate import Estimate
 
 COLUMNS = {
     "name": "candidate",
@@ -56,19 +55,11 @@ def _verdicts(decision: Decision) -> Table:
     for verdict in decision.verdicts:
         words = Text(verdict.line)
         if verdict.observed is not None:
-            words.append(f": {format_estimate(verdict.observed, verdict.unit)}")
+            words.append(f": {verdict.shown}")
         if verdict.settles is not None:
             words.append(f"; {verdict.settles}")
         lines.add_row(Text(verdict.outcome, style=COLOURS[verdict.outcome]), words)
     return lines
-
-
-def format_estimate(estimate: Estimate, unit: str) -> str:
-    """``4.2 ms [4.1, 4.4]``, or ``4.2 ms, at most 4.4`` where only an upper bound is known."""
-    value = f"{estimate.value:.4g} {unit}".strip()
-    if estimate.has_interval:
-        return f"{value} [{estimate.low:.4g}, {estimate.high:.4g}]"
-    return value if estimate.high is None else f"{value}, at most {estimate.high:.4g}"
 
 
 def display_path(path: Path) -> str:

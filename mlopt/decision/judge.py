@@ -10,6 +10,9 @@ from mlopt.types.decision import Outcome, Verdict
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Evidence, Measurement, MetricResult
 
+TAIL_ROUNDS = 50
+"""Least rounds for an interval of the p99 (``stats.tail_support``)."""
+
 
 def judge(
     budget: Sequence[BudgetLine], evidence: Evidence, size_bytes: int | None
@@ -85,12 +88,14 @@ def _latency(line: BudgetLine, measurement: Measurement) -> Estimate | None:
 def _more_samples(line: BudgetLine, measurement: Measurement) -> str:
     if line.quantity == "p99_ms" and measurement.p99_support != "interval":
         needed = stats.samples_for_interval(0.99)
-        seconds = (needed - measurement.count) * measurement.mean_ms.value / 1000
+        in_rounds = (TAIL_ROUNDS - measurement.rounds) * measurement.count / measurement.rounds
+        more = max(needed - measurement.count, in_rounds)
+        seconds = more * measurement.mean_ms.value / 1000
         return (
-            f"{needed} samples in 50 rounds (there are {measurement.count} in {measurement.rounds}), "
+            f"{needed} samples in {TAIL_ROUNDS} rounds (there are {measurement.count} in {measurement.rounds}), "
             f"about {max(1, round(seconds))} s more of timing"
         )
-    return "more launches (measurement.launches), a quieter machine, or a limit further away"
+    return "more launches (a larger `measurement.launches`), or a quieter machine"
 
 
 def _verdict(line: BudgetLine, observed: Estimate | None, unit: str, settles: str) -> Verdict:

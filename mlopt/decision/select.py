@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mlopt.decision.judge import judge
 from mlopt.types.budget import BudgetLine
-from mlopt.types.decision import Outcome, Rejection, Verdict, worst
+from mlopt.types.decision import Outcome, Rejection, worst
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Evidence, MetricResult
 from mlopt.types.run import CandidateResult
@@ -75,7 +75,7 @@ def choose(
             eligible.append(_Eligible(result, result.selection, worst([v.outcome for v in lines])))
     if not eligible:
         return Choice(None, "no candidate may ship", tuple(rejected), (), "FAIL")
-    best = worst_of_best(eligible)
+    best = _best_outcome(eligible)
     field = [e for e in eligible if e.outcome == best]
     fastest = min(field, key=lambda e: e.p50)
     ties = [
@@ -83,16 +83,21 @@ def choose(
     ]
     chosen = min(ties, key=lambda e: (len(e.result.plan.steps), e.result.size_bytes or 0, e.p50))
     name = chosen.result.name
-    rejected += [_slower(e, chosen, best, p50_ratio) for e in eligible if e is not chosen]
+    rejected += [
+        _slower(e, chosen if e in ties else fastest, best, p50_ratio)
+        for e in eligible
+        if e is not chosen
+    ]
     tied = tuple(e.result.name for e in ties if e is not chosen)
     if tied:
-        reason = f"the simplest of {len(ties)} candidates whose p50 cannot be told apart"
+        reason = f"the simplest of the {len(ties)} fastest candidates, whose p50 cannot be told apart"
     else:
-        reason = f"the smallest p50 of {len(eligible)} eligible candidates"
+        alone = "the only candidate that may ship"
+        reason = f"the smallest p50 of {len(eligible)} candidates that may ship" if eligible[1:] else alone
     return Choice(name, reason, tuple(rejected), tied, best)
 
 
-def worst_of_best(eligible: Sequence[_Eligible]) -> Outcome:
+def _best_outcome(eligible: Sequence[_Eligible]) -> Outcome:
     """PASS when some candidate passes every line, else INCONCLUSIVE."""
     return "PASS" if any(e.outcome == "PASS" for e in eligible) else "INCONCLUSIVE"
 
@@ -108,7 +113,7 @@ def _reason_against(
         return _fallback(result)
     for verdict in judge(budget, result.selection, result.size_bytes):
         if verdict.outcome == "FAIL":
-            return f"'{verdict.line}' is certainly not met: {_shown(verdict)}"
+            return f"'{verdict.line}' is certainly not met: {verdict.shown}"
     metrics = result.selection.quality.metrics if result.selection.quality else ()
     for metric in metrics:
         if metric.max_drop is not None and _loss(metric) > metric.max_drop:
@@ -129,31 +134,28 @@ def _loss(metric: MetricResult) -> float:
     return -metric.delta.value if metric.higher_is_better else metric.delta.value
 
 
-def _shown(verdict: Verdict) -> str:
-    seen = verdict.observed
-    if seen is None or seen.low is None or seen.high is None:
-        return "not observed"
-    return f"{seen.value:.4g} ({seen.low:.4g} to {seen.high:.4g}) {verdict.unit}"
+def _slower(loser: _Eligible, winner: _Eligible, best: Outcome, p50_ratio: Ratio) -> Rejection:
+    """Why ``loser`` is not chosen.
 
-
-def _tied(ratio: Estimate) -> bool:
-    return ratio.low is None or ratio.low <= 1.0
-
-
-def _slower(loser: _Eligible, chosen: _Eligible, best: Outcome, p50_ratio: Ratio) -> Rejection:
+    Args:
+        loser: An eligible candidate.
+        winner: The chosen one when ``loser`` is as fast as the fastest, else the fastest.
+        best: Outcome of the chosen one.
+        p50_ratio: The paired ratio of two candidates.
+    """
     name = loser.result.name
     if loser.outcome != best:
         return Rejection(
             name=name, reason="a budget line stays INCONCLUSIVE, and others PASS all of them"
         )
-    ratio = p50_ratio(name, chosen.result.name)
+    ratio = p50_ratio(name, winner.result.name)
     if _tied(ratio):
         return Rejection(
             name=name,
-            reason=f"not certainly faster than {chosen.result.name}, which has fewer steps or bytes",
+            reason=f"not certainly faster than {winner.result.name}, which has fewer steps or bytes",
         )
     return Rejection(
         name=name,
-        reason=f"{ratio.value:.2f} times the p50 of {chosen.result.name} "
+        reason=f"{ratio.value:.2f} times the p50 of {winner.result.name} "
         f"({ratio.low:.2f} to {ratio.high:.2f})",
     )

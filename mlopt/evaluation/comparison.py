@@ -187,7 +187,10 @@ def _delta(
 
     def statistic(rows: Array) -> float:
         truth = pair.targets[rows]
-        return metric(pair.candidate[rows], truth) - metric(pair.baseline[rows], truth)
+        try:
+            return metric(pair.candidate[rows], truth) - metric(pair.baseline[rows], truth)
+        except ConfigError:  # the user's function works on all examples, and not on these
+            return float("nan")
 
     try:
         return stats.bootstrap_delta(statistic, n, seed=seed), "paired BCa bootstrap"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from mlopt.errors import DataError
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -45,7 +47,8 @@ def builtin_metric(name: str, classes: int) -> Callable[[Array, Array], float]:
 
     Returns:
         ``metric(outputs, targets)``: outputs of shape (N, C) or (N,), targets of shape (N,).
-        F1 and AUROC are macro averages over the classes, or those of class 1 when binary.
+        F1 and AUROC are macro averages over the classes that occur, or those of class 1 when
+        binary. AUROC is NaN where only one class occurs.
     """
     import torch
     from torchmetrics.functional import classification, regression
@@ -56,7 +59,7 @@ def builtin_metric(name: str, classes: int) -> Callable[[Array, Array], float]:
     if name == "f1":
 
         def f1(outputs: Array, targets: Array) -> float:
-            predicted, truth = _tensors(predicted_classes(outputs), targets)
+            predicted, truth = _tensors(predicted_classes(outputs), targets.astype("int64"))
             if binary:
                 return float(classification.binary_f1_score(predicted, truth))
             return float(
@@ -70,14 +73,16 @@ def builtin_metric(name: str, classes: int) -> Callable[[Array, Array], float]:
             if len(set(targets.tolist())) < 2:
                 return float("nan")
             if binary:
-                scores, truth = _tensors(binary_scores(outputs), targets)
-                return float(classification.binary_auroc(torch.sigmoid(scores), truth))
-            scores, truth = _tensors(outputs, targets)
-            return float(
-                classification.multiclass_auroc(
-                    torch.softmax(scores, 1), truth, classes, average="macro"
-                )
-            )
+                scores, truth = _tensors(ranks(binary_scores(outputs)), targets.astype("int64"))
+                return float(classification.binary_auroc(scores, truth))
+            scores, truth = _tensors(outputs, targets.astype("int64"))
+            # In double precision: in single, logits that lie 17 apart are ties after softmax.
+            shares = torch.softmax(scores.double(), 1)
+            each = [
+                classification.binary_auroc(shares[:, c], (truth == c).long())
+                for c in torch.unique(truth).tolist()
+            ]
+            return float(torch.stack(each).double().mean())
 
         return auroc
     function = {
@@ -98,10 +103,12 @@ def per_example_score(name: str, outputs: Array, targets: Array) -> Array:
     import numpy as np
 
     if name == "accuracy":
-        return (predicted_classes(outputs) == targets).astype(np.float64)
+        right: Array = predicted_classes(outputs) == targets
+        return right.astype(np.float64)
     error = flat(outputs, targets).astype(np.float64) - targets.astype(np.float64)
     loss = error**2 if name == "mse" else np.abs(error)
-    return loss.reshape(len(loss), -1).mean(axis=1)
+    each: Array = loss.reshape(len(loss), -1).mean(axis=1)
+    return each
 
 
 def predicted_classes(outputs: Array) -> Array:
@@ -109,8 +116,10 @@ def predicted_classes(outputs: Array) -> Array:
     import numpy as np
 
     if outputs.ndim == 2 and outputs.shape[1] > 1:
-        return np.argmax(outputs, axis=1)
-    return (outputs.reshape(len(outputs)) > 0).astype(np.int64)
+        largest: Array = np.argmax(outputs, axis=1)
+        return largest
+    positive: Array = outputs.reshape(len(outputs)) > 0
+    return positive.astype(np.int64)
 
 
 def binary_scores(outputs: Array) -> Array:
@@ -121,8 +130,26 @@ def binary_scores(outputs: Array) -> Array:
     return outputs.reshape(len(outputs))
 
 
+def ranks(scores: Array) -> Array:
+    """Scores as their ranks in (0, 1], ties kept: the same AUROC, and a sigmoid cannot saturate."""
+    import numpy as np
+
+    distinct, place = np.unique(scores, return_inverse=True)
+    share: Array = (place.reshape(len(scores)) + 1.0) / len(distinct)
+    return share
+
+
 def flat(outputs: Array, targets: Array) -> Array:
-    """Outputs in the shape of the targets, (N, 1) and (N,) being the same."""
+    """Outputs in the shape of the targets, (N, 1) and (N,) being the same.
+
+    Raises:
+        DataError: They do not fit.
+    """
+    if outputs.size != targets.size:
+        raise DataError(
+            f"the model's output has shape {list(outputs.shape)} and the targets have "
+            f"{list(targets.shape)}: a regression has one target for each output."
+        )
     return outputs.reshape(targets.shape)
 
 

@@ -38,14 +38,29 @@ def cpu_quota(cgroup: Path = CGROUP) -> float | None:
 def usable_memory_bytes(cgroup: Path = CGROUP) -> int:
     """Memory that may still be taken: what is available, capped by what the cgroup has left."""
     available = int(psutil.virtual_memory().available)
-    for limit_file, usage_file in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for limit_file, usage_file, stat_file, cache in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "memory/memory.stat",
+            "total_inactive_file",
+        ),
     ):
         limit, usage = _read(cgroup / limit_file), _read(cgroup / usage_file)
         if limit.isdigit() and usage.isdigit():
-            available = min(available, max(0, int(limit) - int(usage)))
+            taken = int(usage) - _statistic(cgroup / stat_file, cache)
+            available = min(available, max(0, int(limit) - taken))
     return available
+
+
+def _statistic(path: Path, name: str) -> int:
+    """A line of ``memory.stat``; cached files that nobody uses count as usage, and are given up."""
+    for line in _read(path).splitlines():
+        key, _, value = line.partition(" ")
+        if key == name and value.isdigit():
+            return int(value)
+    return 0
 
 
 def _read(path: Path) -> str:

@@ -165,7 +165,8 @@ def _why_it_ended(observed: dict[str, Observed], setting: Setting) -> str:
         return (
             f"the planned {launches} launches with {setting.schedule.rounds} rounds each are done"
         )
-    if setting.deadline is not None:
+    anyone = any(one.failure is None for one in observed.values())
+    if setting.deadline is not None and anyone:
         return f"the time limit: {launches} launches, {rounds} rounds of the planned {planned}"
     return f"no candidate was left after {launches} launches, {rounds} rounds"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,6 +16,8 @@ from mlopt.types.validation import validate
 from mlopt.types.yaml_file import read_yaml
 
 FILE = "mlopt.yaml"
+
+STAND_IN_LINE = "size <= 1 GB"
 
 S = TypeVar("S", bound=Record)
 
@@ -39,10 +42,11 @@ def load_project(path: Path) -> LoadedProject:
     Raises:
         ConfigError: The file is missing or wrong; one line for each mistake.
     """
-    file = path / FILE if path.is_dir() else path
+    file = path / FILE if path.is_dir() or not path.suffix else path
     if not file.is_file():
         raise ConfigError(
-            f"there is no {FILE} in '{path}'. Give the directory of a project, or make one with 'mlopt init'."
+            f"there is no {file.name} in '{file.parent}'. Give the directory of a project, or make "
+            "one with 'mlopt init'."
         )
     problems = Problems(file.name)
     raw = read_yaml(file, file.name)
@@ -53,13 +57,14 @@ def load_project(path: Path) -> LoadedProject:
 
 
 def _parse(raw: dict[str, Any], directory: Path, problems: Problems) -> Project | None:
-    raw = {"name": directory.name, **raw}
+    raw = {"name": _as_name(directory.name), **raw}
     model = _section(MODEL_SOURCES, raw.get("model"), "model", problems)
     if model is not None:
         for key, message in model.problems(directory):
             problems.add(f"model.{key}", message)
     data = _data(raw.get("data"), directory, problems)
     inputs = _inputs(raw, model, directory, problems)
+    budget = _budget(raw.get("budget"), problems)
     metrics = raw.get("metrics")
     if isinstance(metrics, list):
         metrics = [{"name": m} if isinstance(m, str) else m for m in metrics]
@@ -70,11 +75,28 @@ def _parse(raw: dict[str, Any], directory: Path, problems: Problems) -> Project 
         known["inputs"] = ()
     if metrics is None:
         known.pop("metrics")
+    if "budget" in raw:
+        known["budget"] = budget
     project = validate(Project, known, problems)
     if project is not None:
         for place, message in project.mistakes():
             problems.add(place, message)
     return project
+
+
+def _as_name(directory: str) -> str:
+    """The name of a directory in the characters that a project's name may have."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", directory).strip("_.-") or "project"
+
+
+def _budget(value: Any, problems: Problems) -> Any:
+    """The lines, with a stand-in for each that is no text."""
+    if not isinstance(value, list):
+        return value
+    for i, line in enumerate(value):
+        if not isinstance(line, str):
+            problems.add(f"budget[{i}]", "should be text such as 'p99 <= 5 ms'.")
+    return [line if isinstance(line, str) else STAND_IN_LINE for line in value]
 
 
 def _section(folder: Folder[S], value: Any, place: str, problems: Problems) -> S | None:
@@ -90,15 +112,21 @@ def _section(folder: Folder[S], value: Any, place: str, problems: Problems) -> S
         return None
     meant = [name for name in names if name in value]
     if len(meant) != 1:
-        near = "" if meant else f" {did_you_mean(str(next(iter(value), '')), names)}"
-        problems.add(place, f"must have exactly one of the keys {' or '.join(names)}.{near}")
+        found = " and ".join(meant or map(str, value)) or "none"
+        near = f" {did_you_mean(str(next(iter(value))), names)}" if value and not meant else ""
+        problems.add(
+            place, f"must have exactly one of the keys {' or '.join(names)}, and has {found}.{near}"
+        )
         return None
     return validate(folder.entries[meant[0]], value, problems, place)
 
 
 def _data(value: Any, directory: Path, problems: Problems) -> dict[str, DataSource] | None:
+    if value is None:
+        problems.add("", f"'data' is missing. Add it, with the splits {', '.join(SPLITS)}.")
+        return None
     if not isinstance(value, dict):
-        problems.add("data", f"must name a source for each split: {', '.join(SPLITS)}.")
+        problems.add("data", f"should map each split to its source: {', '.join(SPLITS)}.")
         return None
     for split in REQUIRED_SPLITS:
         if split not in value:
@@ -125,7 +153,7 @@ def _data(value: Any, directory: Path, problems: Problems) -> dict[str, DataSour
 def _inputs(
     raw: dict[str, Any], model: ModelSource | None, directory: Path, problems: Problems
 ) -> Any:
-    if raw.get("inputs") is not None:
+    if raw.get("inputs"):
         return raw["inputs"]
     if model is None or any(model.problems(directory)):
         return None

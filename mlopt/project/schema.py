@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializeAsAny, model_validator
@@ -11,6 +13,7 @@ from mlopt.evaluation.metrics import BUILTIN, Task
 from mlopt.sources.data import DataSource
 from mlopt.sources.models import ModelSource
 from mlopt.types.budget import BudgetLine
+from mlopt.types.patterns import IDENTIFIER, REFERENCE
 from mlopt.types.plan import Schedule
 from mlopt.types.record import Record
 from mlopt.types.tensors import BATCH, TensorSpec
@@ -18,7 +21,6 @@ from mlopt.types.workload import Workload
 
 SPLITS = ("calibration", "training", "selection", "holdout")
 REQUIRED_SPLITS = ("selection", "holdout")
-IDENTIFIER = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
 class MetricSpec(Record):
@@ -34,7 +36,7 @@ class MetricSpec(Record):
     """
 
     name: Annotated[str, Field(pattern=IDENTIFIER)]
-    function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
+    function: Annotated[str, Field(pattern=REFERENCE)] | None = None
     direction: Literal["higher", "lower"] | None = None
     max_drop: Annotated[float, Field(gt=0)] | None = None
     max_drop_relative: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -140,13 +142,16 @@ class Project(Record):
 
     def mistakes(self) -> list[tuple[str, str]]:
         """What does not fit together, though each part is well-formed: place and message."""
-        return [*self._input_mistakes(), *self._metric_mistakes(), *self._budget_mistakes()]
+        return [
+            *self._input_mistakes(),
+            *self._repetitions(),
+            *self._metric_mistakes(),
+            *self._budget_mistakes(),
+            *self._measurement_mistakes(),
+        ]
 
     def _input_mistakes(self) -> list[tuple[str, str]]:
         found = []
-        names = [spec.name for spec in self.inputs]
-        if len(set(names)) < len(names):
-            found.append(("inputs", f"two inputs have the same name ({', '.join(names)})."))
         for i, spec in enumerate(self.inputs):
             if not spec.shape:
                 found.append((f"inputs[{i}].shape", "is empty; the first axis is the batch."))
@@ -173,11 +178,18 @@ class Project(Record):
                 )
         return found
 
+    def _repetitions(self) -> Iterator[tuple[str, str]]:
+        for place, values in {
+            "inputs": [spec.name for spec in self.inputs],
+            "outputs": self.outputs,
+            "metrics": [metric.name for metric in self.metrics],
+            "batch_sizes": self.batch_sizes,
+        }.items():
+            if repeated := [str(value) for value, count in Counter(values).items() if count > 1]:
+                yield place, f"{', '.join(repeated)} stands there twice. Rename or remove one."
+
     def _metric_mistakes(self) -> list[tuple[str, str]]:
         found = []
-        names = [metric.name for metric in self.metrics]
-        if len(set(names)) < len(names):
-            found.append(("metrics", f"two metrics have the same name ({', '.join(names)})."))
         for i, metric in enumerate(self.metrics):
             if metric.function is None and BUILTIN[metric.name].task != self.resolved_task:
                 found.append(
@@ -199,6 +211,17 @@ class Project(Record):
             if line.is_latency and line.workload not in workloads
         ]
 
+    def _measurement_mistakes(self) -> Iterator[tuple[str, str]]:
+        for key, value in self.measurement:
+            if value < 0 or (value == 0 and key != "warmup"):
+                yield f"measurement.{key}", f"must be positive, and is {value:g}."
+        least_block, most_block = self.measurement.min_block, self.measurement.max_block
+        if least_block > most_block:
+            yield (
+                "measurement.min_block",
+                f"is {least_block}, more than max_block, which is {most_block}. Lower it.",
+            )
+
 
 def _add_batch_size(workload: str, known: list[str]) -> str:
     size = workload.removeprefix("batch-")
@@ -215,7 +238,7 @@ def json_schema() -> dict[str, Any]:
     schema = Project.model_json_schema()
     models = [s.model_json_schema() for s in MODEL_SOURCES.entries.values()]
     data = [s.model_json_schema() for s in DATA_SOURCES.entries.values()]
-    reference = {"type": "string", "pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"}
+    reference = {"type": "string", "pattern": REFERENCE}
     line = {"type": "string", "examples": ["p99 <= 5 ms", "size <= 10 MB"]}
     properties = schema["properties"]
     properties["model"] = {"anyOf": models, "description": "Where the model comes from."}

@@ -47,12 +47,16 @@ def list_recipes(project_dir: Path | None = None) -> list[FoundRecipe]:
 def find_recipe(name: str, project_dir: Path | None = None) -> FoundRecipe:
     """A recipe by its name, or by the path of a ``.yaml`` file.
 
+    A path is relative to the project, as in mlopt.yaml, or else to the current directory, as on a
+    command line.
+
     Raises:
         ConfigError: There is none, or it is wrong.
     """
     if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if not path.is_file():
+        places = [Path(name)] if project_dir is None else [project_dir / name, Path(name)]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
             raise ConfigError(f"there is no recipe file '{name}'. Check the path.")
         return FoundRecipe(read_recipe(path, shown=name), path, built_in=False)
     directories = (

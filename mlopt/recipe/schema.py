@@ -14,6 +14,7 @@ from mlopt.passes import PASSES
 from mlopt.types.artifact import Format
 from mlopt.types.candidate import Step
 from mlopt.types.passes import Pass
+from mlopt.types.patterns import RECIPE_NAME
 from mlopt.types.record import Record
 from mlopt.types.validation import validate
 
@@ -31,7 +32,7 @@ class Recipe(Record):
             as a list is a choice, and expands into candidates.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    name: Annotated[str, Field(pattern=RECIPE_NAME)]
     summary: str
     when: str
     steps: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
@@ -50,6 +51,7 @@ class Recipe(Record):
             for name, value in step.items()
             if is_choice(step["pass"], name, value)
         ]
+        labels = _labels(steps, choices)
         for values in itertools.product(*(steps[i][name] for i, name in choices)):
             resolved = [dict(step) for step in steps]
             for (i, name), value in zip(choices, values, strict=True):
@@ -58,7 +60,7 @@ class Recipe(Record):
                 steps=tuple(
                     Step(transformation=step.pop("pass"), options=step) for step in resolved
                 ),
-                choices={name: value for (_, name), value in zip(choices, values, strict=True)},
+                choices=dict(zip(labels, values, strict=True)),
             )
 
     def refuses(self, source: Format) -> str | None:
@@ -84,6 +86,17 @@ class Expansion(NamedTuple):
 
     steps: tuple[Step, ...]
     choices: dict[str, Any]
+
+
+def _labels(steps: list[dict[str, Any]], choices: list[tuple[int, str]]) -> list[str]:
+    """A name for each choice: its option, with the pass or the place where that is not enough."""
+    labels = [name for _, name in choices]
+    for longer in (lambda i, name: f"{steps[i]['pass']}.{name}", lambda i, name: f"{i}.{name}"):
+        labels = [
+            longer(i, name) if labels.count(label) > 1 else label
+            for label, (i, name) in zip(labels, choices, strict=True)
+        ]
+    return labels
 
 
 def is_choice(transformation: str, option: str, value: Any) -> bool:
@@ -139,7 +152,8 @@ def _count(step: dict[str, Any]) -> int:
 def _check_step(step: dict[str, Any], place: str, problems: Problems) -> bool:
     name = step.get("pass")
     if not isinstance(name, str):
-        problems.add(place, f"'pass' is missing: name one of {', '.join(PASSES.entries)}.")
+        found = f"is {name!r}" if "pass" in step else "is missing"
+        problems.add(place, f"'pass' {found}: name one of {', '.join(PASSES.entries)}.")
         return False
     if name not in PASSES:
         problems.add(place, f"unknown pass '{name}'. {did_you_mean(name, PASSES.entries)}")
@@ -158,6 +172,9 @@ def _check_step(step: dict[str, Any], place: str, problems: Problems) -> bool:
         elif is_choice(name, option, value):
             if not value:
                 problems.add(place, f"'{option}' is an empty list: give at least one value.")
+                sound = False
+            if any(one in value[:i] for i, one in enumerate(value)):
+                problems.add(place, f"'{option}' lists a value twice: keep one of them.")
                 sound = False
             for one in value:
                 sound &= _check_options(kind, {option: one}, place, problems)

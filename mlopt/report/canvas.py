@@ -162,30 +162,26 @@ def draw_limits(axes: Axes, run: Run, low: float, high: float, *, quantity: str 
         text = ", ".join(words)
         if low <= limit <= high:
             axes.axvline(limit, color=LIMIT, linewidth=1.2, linestyle=(0, (5, 3)))
-            right = _position(limit, low, high) > 0.6
-            axes.annotate(
-                f"{text} " if right else f" {text}",
-                (limit, 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, 4),
-                textcoords="offset points",
-                ha="right" if right else "left",
-                color=LIMIT,
-                fontsize=8,
-            )
+            goes_left = _position(limit, low, high) > 0.6
+            _above(axes, f"{text} " if goes_left else f" {text}", limit, 4, goes_left=goes_left)
         else:
             beyond.append(f"{text} lies {'right' if limit > high else 'left'} of this plot")
     if beyond:
-        axes.annotate(
-            "; ".join(beyond),
-            (1.0, 1.0),
-            xycoords="axes fraction",
-            xytext=(0, 16),
-            textcoords="offset points",
-            ha="right",
-            color=LIMIT,
-            fontsize=8,
-        )
+        _above(axes, "; ".join(beyond), high, 16, goes_left=True)
+
+
+def _above(axes: Axes, text: str, x: float, lift: float, *, goes_left: bool) -> None:
+    """Words above the axes that end or begin at ``x``."""
+    axes.annotate(
+        text,
+        (x, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, lift),
+        textcoords="offset points",
+        ha="right" if goes_left else "left",
+        color=LIMIT,
+        fontsize=8,
+    )
 
 
 def _position(value: float, low: float, high: float) -> float:

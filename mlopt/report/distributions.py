@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-MOST_STRIPS = 16
+MOST_STRIPS = 14
 _BINS = 96
 _SMOOTHING_BINS = 1.2
 _STRIP_IN = 0.5
@@ -61,9 +61,9 @@ def draw_distributions(run: Run, run_dir: Path) -> bytes | None:
         return None
     drawn = strips[:MOST_STRIPS]
     low, high = _latency_range(run, drawn)
-    height = 1.05 + _STRIP_IN * len(drawn)
+    height = 1.17 + _STRIP_IN * len(drawn)
     figure = new_figure(height)
-    axes = figure.add_axes((0.02, 0.58 / height, 0.76, _STRIP_IN * len(drawn) / height))
+    axes = figure.add_axes((0.02, 0.7 / height, 0.76, _STRIP_IN * len(drawn) / height))
     plain_axes(axes)
     axes.spines["left"].set_visible(False)
     axes.set_yticks([])
@@ -152,7 +152,7 @@ def _name(axes: Axes, strip: Strip, row: int, look: Look) -> None:
     axes.text(
         0.0,
         row + 0.76,
-        shortened(strip.name, 60),
+        shortened(strip.name, 48),
         color=look.color,
         fontweight=bold,
         fontsize=8,
@@ -189,4 +189,4 @@ def _caption(run: Run, missing: int) -> str:
     text = (
         f"latency, ms ({name}); tall mark: p50, dot: p99; the slowest 0.1% may lie beyond the axis"
     )
-    return f"{text}; {missing} slower not drawn" if missing else text
+    return f"{text}\n{missing} slower candidates are not drawn" if missing else text

@@ -7,7 +7,16 @@ from typing import Literal, NamedTuple
 from mlopt.report.evidence import baseline, baseline_name, decisive, exact, measurement, workloads
 from mlopt.report.quality import delta_in_words, errors_a_day, harm, is_share
 from mlopt.report.summary import RATIO_DECIMALS
-from mlopt.report.text import code, interval, megabytes, milliseconds, percent, plural, speed
+from mlopt.report.text import (
+    code,
+    interval,
+    megabytes,
+    milliseconds,
+    percent,
+    plural,
+    rounded_up,
+    speed,
+)
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Evidence, Measurement, MetricResult
 from mlopt.types.run import CandidateResult, Run
@@ -178,7 +187,7 @@ def _tail_figure(seen: Measurement) -> list[str]:
         return []
     if seen.p99_support == "upper_bound":
         high = seen.p99_ms.high if seen.p99_ms.high is not None else seen.p99_ms.value
-        return [f"p99 below {milliseconds(high)}"]
+        return [f"p99 below {rounded_up(high)} ms"]
     return [f"p99 {_head(seen.p99_ms)} ms"]
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _DISTANCES = (9.0, 16.0, 26.0, 38.0, 52.0, 68.0)
 _ANGLES = (0, 45, -45, 90, -90, 135, -135, 180)
 _LEADER_FROM = 20.0
+_BEARABLE = 0.12
+"""Share of a label that may be covered."""
 
 
 class Label(NamedTuple):
@@ -44,17 +46,20 @@ class Box(NamedTuple):
         return (self.right - self.left) * (self.top - self.bottom)
 
 
-def place_labels(axes: Axes, labels: list[Label], obstacles: list[Box]) -> None:
+def place_labels(axes: Axes, labels: list[Label], obstacles: list[Box]) -> bool:
     """Writes the labels, the first ones at the best places.
 
     Args:
         axes: With its limits and its place in the figure set.
         labels: In the order of their importance.
         obstacles: What should not be covered: markers and bars, in points of the figure.
+
+    Returns:
+        Whether every label found a place where it covers next to nothing.
     """
     window = axes.get_window_extent()
     frame = Box(window.x0, window.y0, window.x1, window.y1)
-    taken = list(obstacles)
+    taken, is_clear = list(obstacles), True
     for label in labels:
         x, y = axes.transData.transform((label.x, label.y))
         note = axes.annotate(
@@ -67,10 +72,13 @@ def place_labels(axes: Axes, labels: list[Label], obstacles: list[Box]) -> None:
             fontweight="bold" if label.bold else "normal",
             va="center",
         )
-        taken.append(_place(note, float(x), float(y), frame, taken))
+        box, covered = _place(note, float(x), float(y), frame, taken)
+        is_clear = is_clear and covered < _BEARABLE * box.area
+        taken.append(box)
+    return is_clear
 
 
-def _place(note: Annotation, x: float, y: float, frame: Box, taken: list[Box]) -> Box:
+def _place(note: Annotation, x: float, y: float, frame: Box, taken: list[Box]) -> tuple[Box, float]:
     extent = note.get_window_extent()
     width, height = extent.width, extent.height
     options = []
@@ -81,16 +89,14 @@ def _place(note: Annotation, x: float, y: float, frame: Box, taken: list[Box]) -
             left = x + dx - (0 if dx > 1 else width if dx < -1 else width / 2)
             box = Box(left, y + dy - height / 2, left + width, y + dy + height / 2)
             covered = sum(box.overlap(other) for other in taken)
-            outside = box.area - box.overlap(frame)
-            options.append(
-                (covered + 5 * outside + distance / 4 + order / 10, box, distance, dx, dy)
-            )
-    _, box, distance, dx, dy = min(options)
+            covered += 5 * (box.area - box.overlap(frame))
+            options.append((covered + distance / 4 + order / 10, covered, box, distance, dx, dy))
+    _, covered, box, distance, dx, dy = min(options)
     note.set_position((dx, dy))
     note.set_horizontalalignment("left" if dx > 1 else "right" if dx < -1 else "center")
     if distance > _LEADER_FROM:
         _leader(note, dx, dy)
-    return box
+    return box, covered
 
 
 def _leader(note: Annotation, dx: float, dy: float) -> None:

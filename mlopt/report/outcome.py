@@ -95,7 +95,7 @@ def explanation(run: Run) -> list[str]:
     decision = run.decision
     if decision is None:
         return [
-            "The figures below are what had been measured until then. Nothing follows from them yet."
+            "The figures above are what had been measured until then. Nothing follows from them yet."
         ]
     found = []
     winner = chosen(run)

@@ -212,7 +212,8 @@ def _observed(run: Run, verdict: Verdict) -> str:
             return f"{significant(size.value / 1e6)} MB"
         return f"{_mega(size)} MB"
     if verdict.unit == "ms":
-        return f"{interval(verdict.observed)} ms"
+        bound, _, rest = interval(verdict.observed).partition(" (upper")
+        return f"{bound} ms (upper{rest}" if rest else f"{bound} ms"
     result = margin_result(run, verdict)
     if result is not None and is_share(run, result.name):
         return f"{change(verdict.observed.scaled(100))} points"

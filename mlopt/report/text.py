@@ -55,7 +55,7 @@ def interval(estimate: Estimate | None, *, least: int = 0) -> str:
     half = (estimate.high - estimate.low) / 2
     if half > 0:
         decimals = max(decimals, _decimals(half, 1))
-        estimate = estimate if half < 100 else _to_tens(estimate)
+        estimate = estimate if half < 30 else _to_tens(estimate)
     return _joined(estimate, min(decimals, 6), signed=False)
 
 
@@ -72,7 +72,14 @@ def change(estimate: Estimate | None) -> str:
 
 def upper_bound(value: float) -> str:
     """``< 5.1 (upper bound)``."""
-    return f"< {significant(value, 2)} (upper bound)"
+    return f"< {rounded_up(value)} (upper bound)"
+
+
+def rounded_up(value: float) -> str:
+    """Three significant digits, never less than ``value``: for upper bounds."""
+    decimals = _decimals(value, 3)
+    step = 10.0**-decimals
+    return fixed(math.ceil(value / step - 1e-9) * step, decimals)
 
 
 def milliseconds(value: float) -> str:

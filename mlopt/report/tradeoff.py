@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlopt.report.canvas import (
@@ -28,13 +29,14 @@ from mlopt.types.run import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FARTHEST = 8.0
-"""A loss of more than this many margins is drawn at the edge, so that the others can be told apart."""
+_KEY_ROW_IN = 0.17
+_FARTHEST = 3.0
+"""A loss of more than this many margins is drawn at the edge, to keep the others apart."""
 
 MOST_LABELS = 16
 """The chosen one, the baseline and the fastest have names; the rest are points only."""
 
-_IMPORTANCE: tuple[Kind, ...] = ("chosen", "baseline", "candidate", "reference")
+_IMPORTANCE: tuple[Kind, ...] = ("chosen", "baseline", "reference", "candidate")
 
 
 class Point(NamedTuple):
@@ -66,8 +68,16 @@ def draw_tradeoff(run: Run) -> bytes | None:
     scene = _scene(run)
     if scene is None:
         return None
-    figure = new_figure(4.6)
-    axes = figure.add_axes((0.09, 0.11, 0.79, 0.79))
+    svg, is_clear = _render(run, scene, numbered=False)
+    return svg if is_clear else _render(run, scene, numbered=True)[0]
+
+
+def _render(run: Run, scene: Scene, *, numbered: bool) -> tuple[bytes, bool]:
+    """The plot, with names beside the points or with numbers and a key below."""
+    key_in = _KEY_ROW_IN * math.ceil(min(len(scene.points), MOST_LABELS) / 2) if numbered else 0.0
+    height = 4.6 + key_in
+    figure = new_figure(height)
+    axes = figure.add_axes((0.09, (0.55 + key_in) / height, 0.79, 3.6 / height))
     plain_axes(axes)
     low, high = _latency_range(run, scene)
     latency_axis(axes, low, high)
@@ -75,14 +85,37 @@ def draw_tradeoff(run: Run) -> bytes | None:
     draw_limits(axes, run, low, high, quantity="p50")
     _margin(axes, scene)
     obstacles = [box for point in scene.points for box in _draw(axes, point, scene)]
-    place_labels(axes, _labels(scene), [*obstacles, *_lines(axes, scene, latency_limits(run))])
-    axes.set_xlabel(f"p50 latency, ms ({workloads(run)[0].name}; left is better)")
+    obstacles += _lines(axes, scene, latency_limits(run))
+    labels = _labels(scene)
+    if numbered:
+        _key(axes, labels, height)
+        labels = [label._replace(text=str(i)) for i, label in enumerate(labels, 1)]
+    is_clear = place_labels(axes, labels, obstacles)
+    _titles(axes, run, scene)
+    return svg_bytes(figure), is_clear
+
+
+def _titles(axes: Axes, run: Run, scene: Scene) -> None:
     unnamed = len(scene.points) - MOST_LABELS
-    if unnamed > 0:
-        axes.set_xlabel(f"{axes.get_xlabel()}; the {unnamed} slowest have no name")
+    more = f"; the {unnamed} slowest have no name" if unnamed > 0 else ""
+    axes.set_xlabel(f"p50 latency, ms ({workloads(run)[0].name}; left is better){more}")
     unit = ", percentage points" if scene.share else ""
     axes.set_ylabel(f"{scene.metric} delta{unit} (up is better)")
-    return svg_bytes(figure)
+
+
+def _key(axes: Axes, labels: list[Label], height: float) -> None:
+    """Names by number, in two columns below the axes."""
+    rows = math.ceil(len(labels) / 2)
+    for i, label in enumerate(labels):
+        axes.annotate(
+            f"{i + 1}  {label.text}",
+            (0.02 if i < rows else 0.51, (0.04 + _KEY_ROW_IN * (rows - i % rows)) / height),
+            xycoords="figure fraction",
+            color=label.color,
+            fontsize=8,
+            va="top",
+            fontweight="bold" if label.bold else "normal",
+        )
 
 
 def _scene(run: Run) -> Scene | None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlopt.errors import DataError
 from mlopt.sources.data import Batch, DataSource
-from mlopt.store.snapshot import Snapshot, SnapshotIndex, SnapshotWriter
+from mlopt.sources.endless import CYCLES, CycleWatch
 from mlopt.types.tensors import TensorSpec
 
-CYCLE_FACTOR = 10
-LEAST_FOR_CYCLE = 1000
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mlopt.store.snapshot import Snapshot, SnapshotIndex, SnapshotWriter
 
 OVERLAPS_ALLOWED = frozenset({frozenset({"calibration", "training"})})
 
@@ -53,7 +53,10 @@ def read_split(
         ConfigError: The user's code cannot be imported.
         DataError: The split breaks the contract.
     """
+    from mlopt.store.snapshot import SnapshotWriter
+
     place = f"data.{split}"
+    watch = CycleWatch()
     names = tuple(spec.name for spec in specs)
     with SnapshotWriter(target) as writer:
         for number, batch in enumerate(source.batches(project_dir, names, place)):
@@ -67,7 +70,12 @@ def read_split(
                     f"{where}: {e}. All examples of a split must have one size: pad or crop them "
                     "in the data function."
                 ) from e
-            _refuse_endless(writer, place, limits)
+            if length := watch.sees_cycle(inputs):
+                raise DataError(
+                    f"{place} does not seem to end: the same {length} batches came {CYCLES} times "
+                    "over. Yield every example once."
+                )
+            _refuse_too_many(writer, place, limits)
         if writer.examples == 0:
             raise DataError(
                 f"{place} is empty: its source yields no batch. Check the path or the filter in it."
@@ -82,7 +90,7 @@ def check_inputs(
 
     Raises:
         DataError: A name, dtype or shape differs, a value is NaN or infinite, or the inputs
-            differ in length.
+            differ in length or on the size of an axis.
     """
     wanted = {spec.name: spec for spec in specs}
     if set(found) != set(wanted):
@@ -93,11 +101,18 @@ def check_inputs(
         _check_tensor(found[name], spec, where)
     lengths = {name: len(found[name]) for name in wanted}
     if len(set(lengths.values())) > 1:
-        raise DataError(f"{where}: the inputs differ in their number of examples: {lengths}.")
+        found_lengths = ", ".join(f"'{name}' has {length}" for name, length in lengths.items())
+        raise DataError(
+            f"{where}: the inputs differ in their number of examples: {found_lengths}. Every input "
+            "needs one row for each example."
+        )
+    _check_axes(found, specs, where)
     return {name: found[name] for name in wanted}
 
 
 def _check_tensor(array: np.ndarray[Any, Any], spec: TensorSpec, where: str) -> None:
+    import numpy as np
+
     if str(array.dtype) != spec.dtype:
         raise DataError(
             f"{where}: '{spec.name}' is {array.dtype} and 'inputs' says {spec.dtype}. Convert it in "
@@ -119,6 +134,22 @@ def _check_tensor(array: np.ndarray[Any, Any], spec: TensorSpec, where: str) -> 
         )
 
 
+def _check_axes(
+    found: Mapping[str, np.ndarray[Any, Any]], specs: tuple[TensorSpec, ...], where: str
+) -> None:
+    sizes: dict[str, tuple[int, str]] = {}
+    for spec in specs:
+        for axis, size in zip(spec.shape[1:], found[spec.name].shape[1:], strict=True):
+            if not isinstance(axis, str):
+                continue
+            first, owner = sizes.setdefault(axis, (size, spec.name))
+            if size != first:
+                raise DataError(
+                    f"{where}: the axis '{axis}' has size {first} in '{owner}' and {size} in "
+                    f"'{spec.name}'. Give it two names in 'inputs', or pad both to one size."
+                )
+
+
 def _check_target(
     batch: Batch, inputs: Mapping[str, np.ndarray[Any, Any]], where: str, needed: bool
 ) -> None:
@@ -128,23 +159,25 @@ def _check_target(
                 f"{where} has no targets: yield (inputs, targets). Only calibration goes without."
             )
         return
+    import numpy as np
+
     count = len(next(iter(inputs.values())))
     if len(batch.target) != count:
-        raise DataError(f"{where}: {count} examples and {len(batch.target)} targets.")
+        raise DataError(
+            f"{where}: {count} examples and {len(batch.target)} targets. Yield one target for each "
+            "example."
+        )
+    if batch.target.dtype.kind not in "biuf":
+        raise DataError(
+            f"{where}: the targets are {batch.target.dtype}, and must be numbers. Map the labels to "
+            "0, 1, 2, ... in the data function."
+        )
     if np.issubdtype(batch.target.dtype, np.floating) and not np.isfinite(batch.target).all():
         raise DataError(f"{where}: a target is NaN or infinite. Clean the data.")
 
 
-def _refuse_endless(writer: SnapshotWriter, place: str, limits: ReadLimits) -> None:
+def _refuse_too_many(writer: SnapshotWriter, place: str, limits: ReadLimits) -> None:
     n = writer.examples
-    cyclic = (
-        n >= LEAST_FOR_CYCLE and n % LEAST_FOR_CYCLE < 256 and n >= CYCLE_FACTOR * writer.distinct
-    )
-    if cyclic:
-        raise DataError(
-            f"{place} does not seem to end: it repeated the same {writer.distinct} examples "
-            f"{n // writer.distinct} times. Yield every example once."
-        )
     if n > limits.examples or writer.bytes_written > limits.size_bytes:
         raise DataError(
             f"{place} did not end after {n} examples ({writer.bytes_written / 1e6:.0f} MB). If it is "
@@ -164,18 +197,23 @@ def check_labels(snapshot: Snapshot, split: str, classes: int) -> None:
     Raises:
         DataError: They are not integers, or out of range.
     """
+    import numpy as np
+
     targets = snapshot.targets
     if targets is None:
         return
+    if targets.ndim != 1:
+        mend = "Undo the one-hot encoding with .argmax(axis=1)."
+        if targets.size == len(targets):
+            mend = "Flatten them with .reshape(-1)."
+        raise DataError(
+            f"data.{split}: the targets have shape {list(targets.shape)}; class numbers have shape "
+            f"(N,). {mend}"
+        )
     if not np.issubdtype(targets.dtype, np.integer) and targets.dtype != np.bool_:
         raise DataError(
             f"data.{split}: the targets of a classification are class numbers, and these are "
             f"{targets.dtype}. Convert them to int64, or set 'task: regression'."
-        )
-    if targets.ndim != 1:
-        raise DataError(
-            f"data.{split}: the targets have shape {list(targets.shape)}; class numbers have shape (N,). "
-            "Undo the one-hot encoding with argmax."
         )
     most = max(classes, 2) - 1
     low, high = int(targets.min()), int(targets.max())

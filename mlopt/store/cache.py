@@ -7,6 +7,7 @@ first and takes its result.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -96,24 +97,23 @@ class Cache:
         return sorted(found, key=lambda entry: entry.last_used)
 
     def prune(self, *, older_than_s: float = 0.0, max_bytes: int | None = None) -> list[CacheEntry]:
-        """Removes entries unused for ``older_than_s``, then the oldest until ``max_bytes`` hold.
+        """Removes entries unused for ``older_than_s``.
+
+        Args:
+            older_than_s: Seconds since the last use; 0: all entries.
+            max_bytes: Remove only as many of them, the least recently used first, as it takes for
+                the cache to have this size; None: remove them all.
 
         Returns:
             What was removed.
         """
         entries = self.entries()
         limit = time.time() - older_than_s
-        if max_bytes is None:
-            doomed = [e for e in entries if e.last_used <= limit]
-        else:
+        doomed = [e for e in entries if e.last_used <= limit]
+        if max_bytes is not None:
             excess = sum(e.size_bytes for e in entries) - max_bytes
-            doomed = []
-            for entry in entries:
-                if excess <= 0:
-                    break
-                if entry.last_used <= limit:
-                    doomed.append(entry)
-                    excess -= entry.size_bytes
+            before = itertools.accumulate((e.size_bytes for e in doomed), initial=0)
+            doomed = [e for e, freed in zip(doomed, before, strict=False) if freed < excess]
         for entry in doomed:
             with self._lock(entry.kind, entry.key):
                 shutil.rmtree(self._place(entry.kind, entry.key), ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from mlopt.store.files import write_atomically
 from mlopt.store.hashing import sha256_file
 from mlopt.types.artifact import Artifact
 from mlopt.types.candidate import PlannedCandidate
-from mlopt.types.plan import Plan
+from mlopt.types.plan import PLAN_SCHEMA_VERSION, Plan
 from mlopt.types.run import RUN_SCHEMA_VERSION, Run
 
 PLAN, CANDIDATES, RUN, ADR = "plan.json", "candidates.jsonl", "run.json", "adr.md"
@@ -36,11 +37,7 @@ class RunDirectory:
         stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         try:
             out.mkdir(parents=True, exist_ok=True)
-            for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
-                path = out / f"{project}-{stamp}{suffix}"
-                if not path.exists():
-                    path.mkdir()
-                    break
+            path = _make_unique(out, f"{project}-{stamp}")
             (path / ".gitignore").write_text("model/\n", encoding="utf-8")
         except OSError as e:
             raise ConfigError(
@@ -74,10 +71,12 @@ class RunDirectory:
         """Reads ``plan.json``.
 
         Raises:
-            RunError: It is missing or damaged.
+            RunError: It is missing, damaged, or was written by a newer mlopt.
         """
         try:
-            return Plan.model_validate_json((self.path / PLAN).read_bytes())
+            content = (self.path / PLAN).read_bytes()
+            _refuse_newer(self.path / PLAN, content, PLAN_SCHEMA_VERSION)
+            return Plan.model_validate_json(content)
         except (OSError, ValidationError) as e:
             raise RunError(f"{self.path} has no readable {PLAN}: {_reason(e)}") from e
 
@@ -95,7 +94,7 @@ class RunDirectory:
                 f"{self.path} is not the directory of a run: it has no readable {RUN}. "
                 "Give a directory that 'mlopt optimize' wrote, reports/<project>-<time>."
             ) from e
-        _refuse_newer(file, content)
+        _refuse_newer(file, content, RUN_SCHEMA_VERSION)
         try:
             return Run.model_validate_json(content)
         except ValidationError as e:
@@ -104,7 +103,19 @@ class RunDirectory:
             ) from e
 
 
-def _refuse_newer(file: Path, content: bytes) -> None:
+def _make_unique(out: Path, name: str) -> Path:
+    """Makes ``out/name``, or ``name-2`` and so on where others were faster."""
+    for number in itertools.count(1):
+        path = out / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("unreachable")
+
+
+def _refuse_newer(file: Path, content: bytes, known: int) -> None:
     import json
 
     try:
@@ -113,9 +124,9 @@ def _refuse_newer(file: Path, content: bytes) -> None:
         raise RunError(
             f"{file} is damaged: it is not a JSON document. Restore it, or run 'mlopt optimize' again."
         ) from e
-    if isinstance(version, int) and version > RUN_SCHEMA_VERSION:
+    if isinstance(version, int) and version > known:
         raise RunError(
-            f"{file} has schema version {version}; this mlopt reads up to {RUN_SCHEMA_VERSION}. "
+            f"{file} has schema version {version}; this mlopt reads up to {known}. "
             "Upgrade mlopt to read it."
         )
 

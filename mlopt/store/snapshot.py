@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from mlopt.types.record import Record
 Array = np.ndarray[Any, Any]
 
 INDEX = "snapshot.json"
-TARGET = "target"
+
+_Key = tuple[Literal["input", "target"], str]
+_TARGET: _Key = ("target", "target")
 
 
 class Column(Record):
@@ -88,8 +90,8 @@ class SnapshotWriter:
         """Starts a snapshot in ``directory``, which is made."""
         directory.mkdir(parents=True)
         self._directory = directory
-        self._files: dict[str, Any] = {}
-        self._columns: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._files: dict[_Key, Any] = {}
+        self._columns: dict[_Key, tuple[str, tuple[int, ...]]] = {}
         self._digest = hashlib.sha256()
         self._hashes: list[bytes] = []
         self.bytes_written = 0
@@ -105,39 +107,50 @@ class SnapshotWriter:
         return len(set(self._hashes))
 
     def append(self, inputs: Mapping[str, Array], target: Array | None) -> None:
-        """Appends a batch; dtypes and shapes must be those of the first one.
+        """Appends a batch; columns, dtypes and shapes must be those of the first one.
 
         Args:
             inputs: By name, shape (n, ...).
             target: Shape (n, ...), or None for a split without targets.
 
         Raises:
-            ValueError: A batch differs in dtype or in the shape of its examples.
+            ValueError: A batch differs from the first in its columns, their dtype or the shape of
+                their examples, or its columns differ in length.
         """
-        columns = {name: np.ascontiguousarray(a) for name, a in inputs.items()}
-        count = len(next(iter(columns.values())))
-        for i in range(count):
-            row = hashlib.blake2b(digest_size=16)
-            for name in sorted(columns):
-                row.update(columns[name][i].tobytes())
-            self._hashes.append(row.digest())
+        columns: dict[_Key, Array] = {
+            ("input", name): np.ascontiguousarray(array) for name, array in inputs.items()
+        }
         if target is not None:
-            columns[TARGET] = np.ascontiguousarray(target)
-        for name, array in columns.items():
-            self._write(name, array)
+            columns[_TARGET] = np.ascontiguousarray(target)
+        self._check(columns)
+        for i in range(len(next(iter(columns.values())))):
+            row = hashlib.blake2b(digest_size=16)
+            for name in sorted(inputs):
+                row.update(columns["input", name][i].tobytes())
+            self._hashes.append(row.digest())
+        for key, array in columns.items():
+            self._write(key, array)
 
-    def _write(self, name: str, array: Array) -> None:
+    def _check(self, columns: Mapping[_Key, Array]) -> None:
+        lengths = {name: len(array) for (_, name), array in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"the number of examples differs: {lengths}")
+        if self._columns and set(columns) != set(self._columns):
+            here, first = (", ".join(name for _, name in each) for each in (columns, self._columns))
+            raise ValueError(f"there is {here} here and {first} in the first batch")
+
+    def _write(self, key: _Key, array: Array) -> None:
         kind = (array.dtype.str, array.shape[1:])
-        first = self._columns.setdefault(name, kind)
+        first = self._columns.setdefault(key, kind)
         if first != kind:
             raise ValueError(
-                f"'{name}' is {array.dtype}{list(array.shape[1:])} here and "
+                f"'{key[1]}' is {array.dtype}{list(array.shape[1:])} here and "
                 f"{np.dtype(first[0])}{list(first[1])} in the first batch"
             )
-        if name not in self._files:
-            self._files[name] = (self._directory / f"column{len(self._files)}.bin").open("wb")
+        if key not in self._files:
+            self._files[key] = (self._directory / f"column{len(self._files)}.bin").open("wb")
         data = array.tobytes()
-        self._files[name].write(data)
+        self._files[key].write(data)
         self._digest.update(data)
         self.bytes_written += len(data)
 
@@ -154,18 +167,17 @@ class SnapshotWriter:
             file.close()
         (self._directory / "hashes.bin").write_bytes(b"".join(self._hashes))
         columns = {
-            name: Column(
-                file=Path(self._files[name].name).name,
+            key: Column(
+                file=Path(self._files[key].name).name,
                 dtype=kind[0],
                 shape=(self.examples, *kind[1]),
             )
-            for name, kind in self._columns.items()
+            for key, kind in self._columns.items()
         }
-        target = columns.pop(TARGET, None)
         index = SnapshotIndex(
             examples=self.examples,
-            inputs=columns,
-            target=target,
+            inputs={name: column for (role, name), column in columns.items() if role == "input"},
+            target=columns.get(_TARGET),
             duplicates=self.examples - self.distinct,
             sha256=self._digest.hexdigest(),
         )

@@ -25,8 +25,8 @@ _OTHER: dict[str, Quantity] = {
 }  # fmt: skip
 _WORDS = _LATENCY | _OTHER
 _LINE = re.compile(
-    r"^\s*(?P<quantity>[A-Za-z_0-9]+)\s*(?P<sign>[<>]=?|==?)\s*(?P<number>[0-9.eE+-]+)\s*(?P<unit>[A-Za-zµ]*)"
-    r"(?:\s*@\s*(?P<workload>\S+))?\s*$"
+    r"^\s*(?P<quantity>[A-Za-z_0-9]+(?: [A-Za-z_0-9]+)*)\s*(?P<sign>[<>]=?|==?)"
+    r"\s*(?P<number>[0-9.eE+-]+)\s*(?P<unit>[A-Za-zµ\u03bc]*)(?:\s*@\s*(?P<workload>\S+))?\s*$"
 )
 _FORM = "Write it as 'p99 <= 5 ms', 'size <= 10 MB' or 'p99 <= 20 ms @ batch-8'."
 
@@ -65,7 +65,8 @@ class BudgetLine(Record):
         match = _LINE.match(text)
         if match is None:
             raise ValueError(f"cannot read the budget line {text!r}. {_FORM}")
-        word = match["quantity"].removesuffix("_ms").removesuffix("_bytes").lower()
+        name = match["quantity"].replace(" ", "_")
+        word = name.removesuffix("_ms").removesuffix("_bytes").lower()
         if word not in _WORDS:
             raise ValueError(
                 f"{match['quantity']!r} is no quantity of a budget. {did_you_mean(word, _WORDS)}"
@@ -74,8 +75,9 @@ class BudgetLine(Record):
             raise ValueError(f"{text!r}: a budget is an upper limit: write '<' or '<='.")
         quantity = _WORDS[word]
         units = _TIME if quantity.endswith("_ms") else _BYTES
-        unit = match["unit"].lower() or ("ms" if match["quantity"].endswith("_ms") else "")
-        unit = unit or ("b" if match["quantity"].endswith("_bytes") else "")
+        # Micro is U+00B5 on some keyboards and the Greek letter U+03BC on others.
+        unit = match["unit"].lower().replace("\u03bc", "\u00b5")
+        unit = unit or ("ms" if name.endswith("_ms") else "b" if name.endswith("_bytes") else "")
         if unit not in units:
             found = f"the unit {match['unit']!r}" if match["unit"] else "no unit"
             raise ValueError(f"{text!r} has {found}; {word} is given in {', '.join(units)}.")
@@ -105,14 +107,14 @@ class BudgetLine(Record):
         where = (
             f" @ {self.workload}" if self.is_latency and self.workload != Workload().name else ""
         )
-        return f"{word} <= {format_quantity(self.quantity, self.limit)}{where}"
+        return f"{word} <= {format_quantity(self.quantity, self.limit, digits=12)}{where}"
 
 
-def format_quantity(quantity: str, value: float) -> str:
+def format_quantity(quantity: str, value: float, digits: int = 3) -> str:
     """``value`` with a unit that reads well; MB is 10^6 bytes."""
     if quantity.endswith("_ms"):
-        return f"{value / 1000:.3g} s" if value >= 1000 else f"{value:.3g} ms"
+        return f"{value / 1000:.{digits}g} s" if value >= 1000 else f"{value:.{digits}g} ms"
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if value >= size:
-            return f"{value / size:.3g} {unit}"
+            return f"{value / size:.{digits}g} {unit}"
     return f"{value:.0f} B"

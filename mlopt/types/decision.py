@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from mlopt.types.budget import format_quantity
 from mlopt.types.estimate import Estimate
 from mlopt.types.record import Record
 
@@ -22,6 +23,23 @@ class Verdict(Record):
     observed: Estimate | None
     unit: str
     settles: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """What was observed, in words: ``0.61 ms (0.51 ms to 0.81 ms)``."""
+        seen = self.observed
+        if seen is None:
+            return "not observed"
+        if seen.high is None or seen.low == seen.high:
+            return self._value(seen.value)
+        if seen.low is None:
+            return f"{self._value(seen.value)}, at most {self._value(seen.high)}"
+        return f"{self._value(seen.value)} ({self._value(seen.low)} to {self._value(seen.high)})"
+
+    def _value(self, value: float) -> str:
+        if self.unit in {"ms", "bytes"}:
+            return format_quantity(f"_{self.unit}", value)
+        return f"{value:+.4f}"
 
 
 class Rejection(Record):

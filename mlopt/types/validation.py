@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import reprlib
 import typing
+from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from mlopt.errors import Problems, did_you_mean
+from mlopt.types.patterns import MEANINGS
+
+EXPECTED = {
+    "model_type": "should be a mapping of keys to values",
+    "dict_type": "should be a mapping of keys to values",
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+    "string_type": "should be text (put it in quotes)",
+    "too_short": "is empty: give at least one.",
+}
+"""What a message says for a type of pydantic's errors, where pydantic itself says it less well."""
+
+_bounded = reprlib.Repr()
+_bounded.maxstring = _bounded.maxother = 80
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -27,8 +44,8 @@ def validate(kind: type[R], value: Any, problems: Problems, place: str = "") -> 
     try:
         return kind.model_validate(value)
     except ValidationError as e:
-        for error in e.errors():
-            problems.add(*_explain(kind, error, place))
+        for alternatives in _mistakes(e):
+            problems.add(*_explain(kind, alternatives, place))
         return None
 
 
@@ -42,9 +59,30 @@ def join(place: str, *parts: int | str) -> str:
     return place
 
 
-def _explain(kind: type[BaseModel], error: Any, place: str) -> tuple[str, str]:
-    location = tuple(part for part in error["loc"] if not _is_branch(part))
-    found = error.get("input")
+def _mistakes(error: ValidationError) -> Iterator[list[Any]]:
+    """The errors of pydantic by mistake: a value that fits no branch of a union is one mistake."""
+    errors = error.errors()
+    for location, group in groupby(errors, key=_location):
+        alternatives = list(group)
+        deeper = any(_location(e)[: len(location)] == location != _location(e) for e in errors)
+        # A list whose only item is wrong is not empty, though pydantic counts the good ones.
+        if not (alternatives[0]["type"] == "too_short" and deeper):
+            yield alternatives
+
+
+def _location(error: Any) -> tuple[int | str, ...]:
+    """Keys and positions only; pydantic adds the names of a union's branches."""
+    return tuple(part for part in error["loc"] if not _is_branch(part))
+
+
+def _is_branch(part: int | str) -> bool:
+    branches = {"int", "str", "float", "bool", "list", "dict"}
+    return isinstance(part, str) and (part in branches or "[" in part)
+
+
+def _explain(kind: type[BaseModel], alternatives: list[Any], place: str) -> tuple[str, str]:
+    error = alternatives[0]
+    location = _location(error)
     if error["type"] == "extra_forbidden":
         *parents, key = location
         known = _fields_at(kind, tuple(parents))
@@ -52,23 +90,30 @@ def _explain(kind: type[BaseModel], error: Any, place: str) -> tuple[str, str]:
     if error["type"] == "missing":
         *parents, key = location
         return join(place, *parents), f"'{key}' is missing. Add it."
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] in {"model_type", "dict_type"}:
-        message = f"should be a mapping of keys to values, and is {_shown(found)}"
-    elif error["type"] in {"tuple_type", "list_type"}:
-        message = f"should be a list, and is {_shown(found)}"
-    elif error["type"] != "value_error":
-        message = f"{message[0].lower()}{message[1:]}; found {_shown(found)}"
+    if error["type"] == "invalid_key" or error["loc"][-1:] == ("[key]",):
+        *parents, key = location
+        return join(place, *parents), f"the key {key!r} is no text. Put it in quotes."
+    message = ", or ".join(_expected(one) for one in alternatives)
+    if error["type"] not in {"value_error", "too_short"}:
+        message = f"{message}; found {_shown(error.get('input'))}"
     return join(place, *location), message
 
 
-def _is_branch(part: int | str) -> bool:
-    """Whether pydantic put the name of a union's branch into the location."""
-    return isinstance(part, str) and (part in {"int", "str", "float", "bool"} or "[" in part)
+def _expected(error: Any) -> str:
+    kind, message = error["type"], str(error["msg"])
+    if kind in EXPECTED:
+        return EXPECTED[kind]
+    if kind == "string_pattern_mismatch":
+        pattern = error["ctx"]["pattern"]
+        return MEANINGS.get(pattern, f"should match {pattern}")
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    message = message.removeprefix("Input ")
+    return message[0].lower() + message[1:]
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = _bounded.repr(value)  # bounded, however often YAML's aliases repeat a list
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,18 @@ def read_yaml(path: Path, shown: str) -> dict[str, Any]:
     class Loader(yaml.SafeLoader):
         """Refuses a mapping that has a key twice, of which YAML keeps the last in silence."""
 
-        def construct_mapping(
-            self, node: yaml.MappingNode, deep: bool = False
-        ) -> dict[Hashable, Any]:
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+            node = super().compose_mapping_node(anchor)
             seen = set()
             for key, _ in node.value:
-                if key.value in seen:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
                     line = key.start_mark.line + 1
                     raise ConfigError(
-                        f"{shown}, line {line}: the key '{key.value}' stands there twice."
+                        f"{shown}, line {line}: the key '{key.value}' stands there twice. "
+                        "Keep one of them."
                     )
-                seen.add(key.value)
-            return super().construct_mapping(node, deep)
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            return node
 
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506  # a SafeLoader
@@ -43,10 +42,13 @@ def read_yaml(path: Path, shown: str) -> dict[str, Any]:
         raise ConfigError(f"{shown} is no text in UTF-8. Save it as UTF-8.") from e
     except OSError as e:
         raise ConfigError(f"{shown} cannot be read: {e.strerror}.") from e
-    except yaml.YAMLError as e:
+    except ConfigError:
+        raise
+    except Exception as e:  # besides YAMLError whatever int(), date() and the call stack raise
         mark = getattr(e, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(f"{shown}{where} is no valid YAML: {getattr(e, 'problem', e)}.") from e
+        problem = str(getattr(e, "problem", e)).strip().split("\n")[0]
+        raise ConfigError(f"{shown}{where} is no valid YAML: {problem}.") from e
     if not isinstance(content, dict):
         found = "empty" if content is None else f"a {type(content).__name__}"
         raise ConfigError(f"{shown} should be a mapping of keys to values, and is {found}.")

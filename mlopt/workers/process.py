@@ -151,10 +151,15 @@ class Worker:
     def _wait(self, seconds: float | None) -> Any:
         limit = min((s for s in (seconds, self._limits.seconds) if s is not None), default=None)
         start = time.monotonic()
+        gone = False
         while True:
             try:
                 answer = self._answers.get(timeout=POLL_S)
             except queue.Empty:
+                # A forked child of its own may hold the pipe open after the worker's end.
+                if gone:
+                    raise self._died() from None
+                gone = self._process.poll() is not None
                 self._check_limits(start, limit)
                 continue
             if answer is None:

@@ -38,7 +38,7 @@ def _import(name: str, project_dir: Path, place: str) -> ModuleType:
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as e:
-        if e.name != name.partition(".")[0] and e.name != name:
+        if not f"{name}.".startswith(f"{e.name}."):
             raise ConfigError(
                 f"{place}: importing '{name}' failed: {e}. Install '{e.name}' beside mlopt."
             ) from e
@@ -67,7 +67,8 @@ def describe(error: BaseException, project_dir: Path) -> str:
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         file = Path(frame.filename)
-        if file.is_relative_to(project_dir):
+        installed = "site-packages" in file.parts  # in a virtual environment inside the project
+        if file.is_relative_to(project_dir) and not installed:
             where = f" ({file.relative_to(project_dir).as_posix()}, line {frame.lineno})"
     text = str(error).strip().split("\n")[0][:300]
     return f"{type(error).__name__}: {text}{where}"

@@ -90,13 +90,9 @@ class Laboratory:
         )
         base = 0.842 if trial == "selection" else 0.85
         ms = ns / 1e6
-        tail = {
-            "interval": around(float(np.quantile(ms, 0.99)), 0.04),
-            "upper_bound": Estimate(
-                value=float(np.quantile(ms, 0.99)), high=float(np.quantile(ms, 0.99)) * 1.06
-            ),
-            "insufficient": None,
-        }[self.support]
+        p99 = float(np.quantile(ms, 0.99))
+        bound = Estimate(value=p99, high=p99 * 1.06)
+        tail = {"interval": around(p99, 0.04), "upper_bound": bound}.get(self.support)
         ratio = around(spec.p50_ms / base, 0.02) if compared else None
         if compared and spec.role == "baseline":
             ratio = Estimate(value=1.0, low=1.0, high=1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from mlopt.report import summary_rows
@@ -35,3 +37,9 @@ def test_a_candidate_that_was_not_measured_says_so(tmp_path: Path) -> None:
     waiting = CandidateResult(plan=planned(Spec("late", 1.0)))
     row = summary_rows(make_run(tmp_path, candidates=(waiting,), decision=None))[0]
     assert (row.p50, row.ratio, row.verdict) == ("-", "-", "not measured")
+
+
+def test_importing_the_report_loads_neither_matplotlib_nor_jinja2() -> None:
+    code = "import sys, mlopt.report; sys.exit(bool({'matplotlib', 'jinja2'} & set(sys.modules)))"
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

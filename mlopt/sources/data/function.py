@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from mlopt.errors import DataError
 from mlopt.sources.data._base import Batch, DataSource
+from mlopt.types.patterns import REFERENCE
 from mlopt.workers.usercode import describe, load_object
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class FunctionData(DataSource):
     name: ClassVar[str] = "function"
     summary: ClassVar[str] = "a function that yields batches, or a torch Dataset or DataLoader"
 
-    function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-    arguments: dict[str, Any] = {}
+    function: Annotated[str, Field(pattern=REFERENCE)]
+    arguments: dict[str, JsonValue] = {}
 
     def batches(self, project_dir: Path, inputs: tuple[str, ...], place: str) -> Iterator[Batch]:
         """Calls the function and normalises what it yields.
@@ -48,7 +49,8 @@ class FunctionData(DataSource):
         """
         found = load_object(self.function, project_dir, place)
         try:
-            if callable(found) and not hasattr(found, "__getitem__"):
+            # A Dataset is called with an index, if at all; its class is called to make one.
+            if isinstance(found, type) or (callable(found) and not hasattr(found, "__getitem__")):
                 found = found(**self.arguments)
             for item in _iterate(found, f"{place}: '{self.function}'"):
                 yield _batch(item, inputs, f"{place}: '{self.function}'")
@@ -113,7 +115,13 @@ def _array(value: Any, who: str) -> Array:
 
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as e:  # rows of several lengths
+        raise DataError(
+            f"{who} yields a {type(value).__name__} that makes no array: {e} Pad or crop the examples "
+            "to one size."
+        ) from e
     if array.dtype == object or array.ndim == 0:
         raise DataError(
             f"{who} yields a {type(value).__name__} where an array with a batch axis belongs."

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlopt.errors import DataError
 from mlopt.sources.data._base import Batch, DataSource
+from mlopt.sources.paths import missing_file
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ROWS_A_BATCH = 64
 
@@ -28,8 +32,8 @@ class NpzData(DataSource):
 
     def problems(self, project_dir: Path) -> Iterator[tuple[str, str]]:
         """The file must be there."""
-        if not (project_dir / self.npz).is_file():
-            yield "npz", f"there is no file '{self.npz}' beside mlopt.yaml. Check the path."
+        if (problem := missing_file(project_dir, self.npz)) is not None:
+            yield "npz", problem
 
     def batches(self, project_dir: Path, inputs: tuple[str, ...], place: str) -> Iterator[Batch]:
         """Slices the arrays into batches.
@@ -37,21 +41,19 @@ class NpzData(DataSource):
         Raises:
             DataError: The file is damaged, lacks an input, or its arrays differ in length.
         """
-        import zipfile
-
-        import numpy as np
-
-        try:
-            with np.load(project_dir / self.npz, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as e:
-            raise DataError(f"{place}: {self.npz} is no readable .npz file: {e}") from e
+        arrays = self._read(project_dir, place)
         if missing := [name for name in inputs if name not in arrays]:
             raise DataError(
                 f"{place}: {self.npz} has no array for the input {', '.join(missing)} "
                 f"(it has {', '.join(arrays) or 'none'}). Save it with numpy.savez({inputs[0]}=..., ...)."
             )
         target = arrays.get(self.target)
+        for name in (*inputs, self.target):
+            if name in arrays and arrays[name].ndim == 0:
+                raise DataError(
+                    f"{place}: '{name}' in {self.npz} is a single number. Save an array whose first "
+                    "axis counts the examples."
+                )
         used = {name: arrays[name] for name in inputs}
         lengths = {
             n: len(a)
@@ -65,3 +67,21 @@ class NpzData(DataSource):
             yield Batch(
                 {n: a[rows] for n, a in used.items()}, None if target is None else target[rows]
             )
+
+    def _read(self, project_dir: Path, place: str) -> dict[str, np.ndarray[Any, Any]]:
+        import numpy as np
+
+        mend = "Save it again with numpy.savez."
+        try:
+            file = np.load(project_dir / self.npz, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise DataError(f"{place}: {self.npz} holds one unnamed array. {mend}")
+            with file:
+                return {name: file[name] for name in file.files}
+        except DataError:
+            raise
+        except Exception as e:  # numpy, zipfile and zlib raise anything
+            reason = str(e).strip().split("\n")[0]
+            raise DataError(
+                f"{place}: {self.npz} is no readable .npz file: {reason}. {mend}"
+            ) from e

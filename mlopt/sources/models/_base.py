@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
+from mlopt.errors import ModelError
+from mlopt.sources.paths import missing_file
 from mlopt.types.artifact import Format
 from mlopt.types.passes import Draft
 from mlopt.types.record import Record
-from mlopt.types.tensors import TensorSpec
+from mlopt.types.tensors import DType, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,8 +37,8 @@ class ModelSource(Record):
     def problems(self, project_dir: Path) -> Iterator[tuple[str, str]]:
         """Mistakes that can be seen without running anything: key and message."""
         for key, path in self.files().items():
-            if not (project_dir / path).is_file():
-                yield key, f"there is no file '{path}' beside mlopt.yaml. Check the path."
+            if (problem := missing_file(project_dir, path)) is not None:
+                yield key, problem
 
     def declared_inputs(self, project_dir: Path) -> tuple[TensorSpec, ...] | None:
         """Inputs as the model itself states them; None when only the project can say."""
@@ -71,12 +73,14 @@ def output_specs(
     """Specs of outputs as they were observed on a batch of ``examples``.
 
     Raises:
-        ModelError: An output does not have the batch as its first axis.
+        ModelError: An output is no array of numbers, holds NaN, or does not have the batch as its
+            first axis; or there is none.
     """
-    from mlopt.errors import ModelError
-
+    if not outputs:
+        raise ModelError("model: it returned no tensor; it must return at least one.")
     specs = []
     for name, array in outputs.items():
+        _refuse_unreadable(name, array)
         if array.ndim == 0 or array.shape[0] != examples:
             raise ModelError(
                 f"model: output '{name}' has shape {list(array.shape)} for a batch of {examples}; "
@@ -88,3 +92,20 @@ def output_specs(
             )
         )
     return tuple(specs)
+
+
+def _refuse_unreadable(name: str, array: Any) -> None:
+    import numpy as np
+
+    known = get_args(DType)
+    dtype = str(getattr(array, "dtype", type(array).__name__))
+    if dtype not in known:
+        raise ModelError(
+            f"model: output '{name}' is {dtype}; it must be a tensor of {', '.join(known)}. Convert "
+            "it in the model, or leave it out of what the model returns."
+        )
+    if dtype.startswith("float") and np.isnan(array).any():
+        raise ModelError(
+            f"model: output '{name}' is NaN for real examples. Check the weights, and that the data "
+            "is scaled as in training."
+        )

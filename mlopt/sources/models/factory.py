@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from mlopt.errors import ModelError
 from mlopt.frameworks.torch_module import as_tensors, build_module, call_module, name_outputs
 from mlopt.sources.models._base import ModelSource, output_specs
 from mlopt.types.artifact import Format
 from mlopt.types.passes import Draft
+from mlopt.types.patterns import REFERENCE
 from mlopt.types.tensors import TensorSpec
 from mlopt.types.torch_model import TORCH_MODEL, TORCH_WEIGHTS, TorchModel
 from mlopt.workers.usercode import describe
@@ -36,8 +37,8 @@ class FactoryModel(ModelSource):
     summary: ClassVar[str] = "a factory function and a file with the weights"
     produces: ClassVar[Format] = "torch"
 
-    factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-    arguments: dict[str, Any] = {}
+    factory: Annotated[str, Field(pattern=REFERENCE)]
+    arguments: dict[str, JsonValue] = {}
     weights: str
 
     def files(self) -> dict[str, str]:
@@ -74,7 +75,7 @@ class FactoryModel(ModelSource):
                 f"{describe(e, project_dir)}. Make 'inputs' and the data fit what forward expects."
             ) from e
         batch = len(next(iter(example.values())))
-        named = {k: v.numpy() for k, v in name_outputs(found, outputs).items()}
+        named = {k: _as_array(k, v) for k, v in name_outputs(found, outputs).items()}
         specs = output_specs(named, batch)
         names = tuple(spec.name for spec in specs)
         save_model(module, str(workspace / TORCH_WEIGHTS))
@@ -84,6 +85,16 @@ class FactoryModel(ModelSource):
         return Draft(
             main=TORCH_MODEL, inputs=inputs, outputs=specs, facts={"parameters": parameters}
         )
+
+
+def _as_array(name: str, tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    try:
+        return tensor.numpy(force=True)
+    except (RuntimeError, TypeError) as e:  # bfloat16, sparse, quantized
+        raise ModelError(
+            f"model: output '{name}' has the type {tensor.dtype}, which NumPy does not have. Convert "
+            "it in forward, with .float() say."
+        ) from e
 
 
 def load_weights(module: torch.nn.Module, path: Path, shown: str) -> None:
@@ -154,13 +165,16 @@ def _read_checkpoint(path: Path, shown: str) -> dict[str, torch.Tensor]:
     mend = "Save it again with torch.save(model.state_dict(), ...) or as safetensors."
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as e:
-        raise ModelError(
-            f"model.weights: {shown} holds pickled Python objects, and loading them would run "
-            f"their code. {mend}"
-        ) from e
     except Exception as e:
-        raise ModelError(f"model.weights: {shown} is no readable checkpoint: {e}. {mend}") from e
+        if isinstance(e, pickle.UnpicklingError) and _is_pickle(path):
+            raise ModelError(
+                f"model.weights: {shown} holds pickled Python objects, and loading them would run "
+                f"their code. {mend}"
+            ) from e
+        reason = str(e).strip().split("\n")[0][:200] if _is_pickle(path) else "no pickle in it"
+        raise ModelError(
+            f"model.weights: {shown} is cut short or is no checkpoint ({reason}). {mend}"
+        ) from e
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -169,3 +183,9 @@ def _read_checkpoint(path: Path, shown: str) -> dict[str, torch.Tensor]:
     ):
         raise ModelError(f"model.weights: {shown} holds no state_dict. {mend}")
     return content
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as torch.save begins it: a zip, or a bare pickle before torch 1.6."""
+    with path.open("rb") as file:
+        return file.read(2) in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}

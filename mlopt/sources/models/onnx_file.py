@@ -16,6 +16,7 @@ from mlopt.types.tensors import BATCH, TensorSpec
 if TYPE_CHECKING:
     import numpy as np
     import onnx
+    import onnxruntime as ort
 
 
 class OnnxModel(ModelSource):
@@ -58,36 +59,62 @@ class OnnxModel(ModelSource):
         Raises:
             ModelError: It is damaged, or does not accept the example.
         """
-        import onnx
-        import onnxruntime as ort
-
-        path = project_dir / self.onnx
-        model = read_onnx(path, self.onnx)
-        for name in {path.name, *external_files(model)}:
-            target = workspace / ("model.onnx" if name == path.name else name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path.parent / name, target)
-        try:
-            onnx.checker.check_model(str(workspace / "model.onnx"))
-            session = ort.InferenceSession(
-                workspace / "model.onnx", providers=["CPUExecutionProvider"]
-            )
-        except Exception as e:
+        _copy(project_dir / self.onnx, self.onnx, workspace)
+        session = _open(workspace / "model.onnx", self.onnx)
+        graph_inputs = [value.name for value in session.get_inputs()]
+        if set(graph_inputs) != set(example):
             raise ModelError(
-                f"model.onnx: {self.onnx} is no valid ONNX model: {str(e).strip().splitlines()[0]} "
-                "Export it again."
-            ) from e
+                f"model.onnx: {self.onnx} has the inputs {', '.join(graph_inputs)}; 'inputs' in "
+                f"mlopt.yaml says {', '.join(example)}. Use its names, or leave 'inputs' out."
+            )
         names = [output.name for output in session.get_outputs()]
+        if outputs and list(outputs) != names:
+            raise ModelError(
+                f"model.onnx: {self.onnx} has the outputs {', '.join(names)}; 'outputs' in mlopt.yaml "
+                f"says {', '.join(outputs)}. Leave 'outputs' out: an ONNX model names its own."
+            )
         try:
             found = dict(zip(names, session.run(None, dict(example)), strict=True))
         except Exception as e:
             shapes = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in example.items())
             raise ModelError(
                 f"model.onnx: {self.onnx} does not accept the example input {shapes}: "
-                f"{str(e).strip().splitlines()[0]} Make 'inputs' and the data fit the model."
+                f"{_first_line(e)} Make 'inputs' and the data fit the model."
             ) from e
         batch = len(next(iter(example.values())))
         return Draft(main="model.onnx", inputs=inputs, outputs=output_specs(found, batch))
+
+
+def _copy(path: Path, shown: str, workspace: Path) -> None:
+    """Copies the model and its external data, which must lie beside it or below."""
+    shutil.copyfile(path, workspace / "model.onnx")
+    for name in sorted(external_files(read_onnx(path, shown))):
+        inside = (path.parent / name).resolve().is_relative_to(path.parent.resolve())
+        if not inside or not (path.parent / name).is_file():
+            raise ModelError(
+                f"model.onnx: {shown} keeps weights in '{name}', and there is no such file in its "
+                "directory. Copy both together."
+            )
+        target = workspace / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path.parent / name, target)
+
+
+def _open(path: Path, shown: str) -> ort.InferenceSession:
+    import onnx
+    import onnxruntime as ort
+
+    try:
+        onnx.checker.check_model(str(path))
+        return ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as e:
+        raise ModelError(
+            f"model.onnx: {shown} is no valid ONNX model: {_first_line(e)} Export it again."
+        ) from e
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
@@ -104,7 +131,10 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
             sizes[0] = BATCH
         return TensorSpec.model_validate({"name": value.name, "dtype": dtype, "shape": sizes})
     except (KeyError, ValueError) as e:
-        raise ModelError(f"model.onnx: the input '{value.name}' is no tensor of numbers.") from e
+        raise ModelError(
+            f"model.onnx: the input '{value.name}' is no tensor of numbers that NumPy has. Export the "
+            "model with float32 or int64 inputs."
+        ) from e
 
 
 def read_onnx(path: Path, shown: str) -> onnx.ModelProto:
