@@ -26,7 +26,7 @@ from mlopt.pipeline.recorder import Recorder, utc_now
 from mlopt.pipeline.timing import Timer
 from mlopt.project import LoadedProject, Project, load_project
 from mlopt.providers import available_providers
-from mlopt.report import SummaryRow, summary_rows, write_report
+from mlopt.report import SummaryRow, quotable, summary_rows, write_report
 from mlopt.search import FixedList
 from mlopt.store.cache import Cache, default_cache_dir
 from mlopt.store.hashing import sha256_file
@@ -62,6 +62,11 @@ class OptimizeResult(NamedTuple):
     def rows(self) -> list[SummaryRow]:
         """The summary table."""
         return summary_rows(self.run)
+
+    @property
+    def sentence(self) -> str:
+        """The decision in one sentence, with its numbers, as it stands in the report."""
+        return quotable(self.run).replace("`", "")
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` prints."""

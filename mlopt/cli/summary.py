@@ -37,7 +37,7 @@ def summary(result: OptimizeResult) -> Iterator[RenderableType]:
         yield table(result.rows, COLUMNS, NUMBERS)
         yield ""
     if result.run.decision is not None:
-        yield Text(result.run.decision.reason)
+        yield Text(result.sentence)
         if result.run.decision.verdicts:
             yield _verdicts(result.run.decision)
         yield ""

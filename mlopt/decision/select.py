@@ -90,10 +90,16 @@ def choose(
     ]
     tied = tuple(e.result.name for e in ties if e is not chosen)
     if tied:
-        reason = f"the simplest of the {len(ties)} fastest candidates, whose p50 cannot be told apart"
+        reason = (
+            f"the simplest of the {len(ties)} fastest candidates, whose p50 cannot be told apart"
+        )
     else:
         alone = "the only candidate that may ship"
-        reason = f"the smallest p50 of {len(eligible)} candidates that may ship" if eligible[1:] else alone
+        reason = (
+            f"the smallest p50 of {len(eligible)} candidates that may ship"
+            if eligible[1:]
+            else alone
+        )
     return Choice(name, reason, tuple(rejected), tied, best)
 
 
@@ -132,6 +138,14 @@ def _fallback(result: CandidateResult) -> str:
 
 def _loss(metric: MetricResult) -> float:
     return -metric.delta.value if metric.higher_is_better else metric.delta.value
+
+
+def _tied(ratio: Estimate) -> bool:
+    return ratio.low is None or ratio.low <= 1.0
+
+
+def _tied(ratio: Estimate) -> bool:
+    return ratio.low is None or ratio.low <= 1.0
 
 
 def _slower(loser: _Eligible, winner: _Eligible, best: Outcome, p50_ratio: Ratio) -> Rejection:

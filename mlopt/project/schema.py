@@ -253,6 +253,9 @@ def json_schema() -> dict[str, Any]:
         "anyOf": [{"enum": sorted(BUILTIN)}, properties["metrics"]["items"]]
     }
     schema["required"] = [key for key in schema["required"] if key not in {"name", "inputs"}]
+    definitions = schema.setdefault("$defs", {})
     for unused in ("ModelSource", "DataSource", "BudgetLine"):
-        schema.get("$defs", {}).pop(unused, None)
+        definitions.pop(unused, None)
+    for own in (*models, *data):
+        definitions |= own.pop("$defs", {})
     return schema

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlopt.errors import UnavailableError
 from mlopt.types.record import Record
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 EITHER_RUNTIME = (
     "Install exactly one of them: pip install 'mlopt[cpu]' (onnxruntime) or "
@@ -43,6 +46,19 @@ class Provider(Record):
     def options(self) -> dict[str, Any]:
         """Provider options for the session."""
         return {}
+
+    def attach(self, options: ort.SessionOptions) -> list[tuple[str, dict[str, Any]]] | None:
+        """Prepares a session to run here; nodes that it cannot take fall back to the CPU.
+
+        Args:
+            options: Of the session; a plug-in adds its device to them.
+
+        Returns:
+            What ``InferenceSession`` takes as ``providers``; None when ``options`` say it all.
+        """
+        chosen = [(self.ort_name, self.options())]
+        fallback: tuple[str, dict[str, Any]] = ("CPUExecutionProvider", {})
+        return chosen if self.ort_name == fallback[0] else [*chosen, fallback]
 
     def unavailable_because(self) -> str | None:
         """Why it cannot be used here and how to mend that, in one line; None when it can."""

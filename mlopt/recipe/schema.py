@@ -90,13 +90,13 @@ class Expansion(NamedTuple):
 
 def _labels(steps: list[dict[str, Any]], choices: list[tuple[int, str]]) -> list[str]:
     """A name for each choice: its option, with the pass or the place where that is not enough."""
-    labels = [name for _, name in choices]
-    for longer in (lambda i, name: f"{steps[i]['pass']}.{name}", lambda i, name: f"{i}.{name}"):
-        labels = [
-            longer(i, name) if labels.count(label) > 1 else label
-            for label, (i, name) in zip(labels, choices, strict=True)
-        ]
-    return labels
+    short = [name for _, name in choices]
+    longer = [f"{steps[i]['pass']}.{name}" for i, name in choices]
+    longest = [f"steps[{i}].{name}" for i, name in choices]
+    return [
+        next((label for labels in (short, longer) if labels.count(label := labels[k]) == 1), full)
+        for k, full in enumerate(longest)
+    ]
 
 
 def is_choice(transformation: str, option: str, value: Any) -> bool:

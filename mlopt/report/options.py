@@ -46,7 +46,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, float):
-        return f"{value:.1e}" if value and abs(value) < 1e-3 else significant(value)
+        return f"{value:.1e}" if value and abs(value) < 1e-3 else f"{value:.6g}"
     if isinstance(value, dict):
         return _listed([_entry(key, item) for key, item in value.items()])
     if isinstance(value, (list, tuple)):

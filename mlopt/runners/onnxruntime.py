@@ -56,13 +56,9 @@ class OnnxRuntimeRunner(Runner):
         import onnxruntime as ort
 
         try:
-            session = ort.InferenceSession(
-                str(artifact.main_file),
-                self._session_options(),
-                providers=[(provider.ort_name, provider.options()), "CPUExecutionProvider"]
-                if provider.ort_name != "CPUExecutionProvider"
-                else [(provider.ort_name, provider.options())],
-            )
+            options = self._session_options()
+            providers = provider.attach(options)
+            session = ort.InferenceSession(str(artifact.main_file), options, providers=providers)
         except Exception as e:  # ONNX Runtime raises classes of its C++ side
             raise ModelError(
                 f"ONNX Runtime cannot load {artifact.manifest.main} on {provider.label}: "

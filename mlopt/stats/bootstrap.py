@@ -42,19 +42,14 @@ def quantile(rounds: Rounds, q: float, *, seed: int, resamples: int = 2000) -> E
         ValueError: If `q` or `resamples` is out of range.
     """
     _require_quantile(q)
-    launch = rounds.block_keys[:, 0]
     pooled = PooledSamples(rounds.values, rounds.block_index, rounds.blocks)
 
-    shown = np.log(rounds.values) if (rounds.values > 0).all() else rounds.values
-
     def inefficiency(value: float) -> float:
-        below = (shown < value) / 2 + (shown <= value) / 2
+        below = (rounds.values < value) / 2 + (rounds.values <= value) / 2
         return _inefficiency(below, rounds.launch, q)
 
     return _positive(
-        rounds,
-        lambda draws: pooled.quantiles(draws, q),
-        lambda statistic: _estimate(statistic, launch, seed, resamples, inefficiency),
+        rounds, lambda draws: pooled.quantiles(draws, q), seed, resamples, inefficiency
     )
 
 
@@ -71,12 +66,7 @@ def mean(rounds: Rounds, *, seed: int, resamples: int = 2000) -> Estimate:
     """
     sizes = np.bincount(rounds.block_index).astype(np.float64)
     sums = np.bincount(rounds.block_index, weights=rounds.values)
-    launch = rounds.block_keys[:, 0]
-    return _positive(
-        rounds,
-        lambda draws: (draws @ sums) / (draws @ sizes),
-        lambda statistic: _estimate(statistic, launch, seed, resamples),
-    )
+    return _positive(rounds, lambda draws: (draws @ sums) / (draws @ sizes), seed, resamples)
 
 
 def paired_p50_ratio(
@@ -148,18 +138,28 @@ def tail_ratio(
 
 
 def _positive(
-    rounds: Rounds, statistic: _Statistic, estimate: Callable[[_Statistic], Estimate]
+    rounds: Rounds,
+    statistic: _Statistic,
+    seed: int,
+    resamples: int,
+    inefficiency: Callable[[float], float] = lambda value: 1.0,
 ) -> Estimate:
-    """The estimate, made of logarithms where all samples are positive.
+    """The estimate; positive samples have a positive lower end, however much launches differ.
 
-    What slows a process down multiplies its latencies, and an interval of logarithms never reaches
-    below zero, however much the launches differ.
+    Where the interval would reach below zero, its lower end is that of the logarithms.
     """
-    if not (rounds.values > 0).all():
-        return estimate(statistic)
-    logarithmic = _exp(estimate(lambda draws: np.log(statistic(draws))))
-    value = float(statistic(np.ones((1, rounds.blocks), dtype=np.int64))[0])
-    return logarithmic.model_copy(update={"value": value})
+    launch = rounds.block_keys[:, 0]
+    plain = _estimate(statistic, launch, seed, resamples, inefficiency)
+    if plain.low is None or plain.low > 0 or not (rounds.values > 0).all():
+        return plain
+    logarithmic = _estimate(
+        lambda draws: np.log(statistic(draws)),
+        launch,
+        seed,
+        resamples,
+        lambda value: inefficiency(float(np.exp(value))),
+    )
+    return plain.model_copy(update={"low": _exp(logarithmic).low})
 
 
 def _estimate(

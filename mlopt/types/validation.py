@@ -72,7 +72,12 @@ def _mistakes(error: ValidationError) -> Iterator[list[Any]]:
 
 def _location(error: Any) -> tuple[int | str, ...]:
     """Keys and positions only; pydantic adds the names of a union's branches."""
-    return tuple(part for part in error["loc"] if not _is_branch(part))
+    location = error["loc"]
+    # The user may call a key what pydantic calls a branch.
+    named_by_user = len(location) - 1 if error["type"] == "extra_forbidden" else None
+    return tuple(
+        part for i, part in enumerate(location) if i == named_by_user or not _is_branch(part)
+    )
 
 
 def _is_branch(part: int | str) -> bool:

@@ -44,7 +44,9 @@ def read_yaml(path: Path, shown: str) -> dict[str, Any]:
         raise ConfigError(f"{shown} cannot be read: {e.strerror}.") from e
     except ConfigError:
         raise
-    except Exception as e:  # besides YAMLError whatever int(), date() and the call stack raise
+    except RecursionError as e:
+        raise ConfigError(f"{shown} is nested too deeply. Write it in fewer levels.") from e
+    except Exception as e:  # besides YAMLError whatever int() and date() raise
         mark = getattr(e, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = str(getattr(e, "problem", e)).strip().split("\n")[0]

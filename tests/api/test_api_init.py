@@ -41,7 +41,7 @@ def test_template_misses_nothing_but_the_files(tmp_path):
     with pytest.raises(ConfigError) as error:
         load_project(tmp_path)
     assert str(error.value).count("\n") == 0
-    assert "there is no file 'weights.safetensors'" in str(error.value)
+    assert "the file 'weights.safetensors' does not exist" in str(error.value)
 
 
 def test_template_with_every_option_taken_in_is_accepted(tmp_path):

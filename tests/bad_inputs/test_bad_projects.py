@@ -32,8 +32,7 @@ NOT_A_MAPPING = {
     ),
     "a bracket left open": (
         "name: tiny\ninputs: [\n",
-        "mlopt.yaml, line 3 is no valid YAML: expected the node content, but found "
-        "'<stream end>'.",
+        "mlopt.yaml, line 3 is no valid YAML: expected the node content, but found '<stream end>'.",
     ),
     "a tab for indentation": (
         "model:\n\tfactory: model:build\n",
@@ -58,7 +57,7 @@ NOT_A_MAPPING = {
     ),
     "brackets without end": (
         "[" * 3000,
-        "mlopt.yaml is no valid YAML: maximum recursion depth exceeded.",
+        "mlopt.yaml is nested too deeply. Write it in fewer levels.",
     ),
     "a null byte": (
         "name: ti\0ny\n",
@@ -148,6 +147,10 @@ KEYS: dict[str, tuple[dict[str, Any], str]] = {
         {"data.selection": {"function": "data:selection", "argument": {}}},
         "mlopt.yaml, data.selection: unknown key 'argument'. Did you mean 'arguments'?",
     ),
+    "an unknown key that looks like a type": (
+        {"limits[0]": 5},
+        "mlopt.yaml: unknown key 'limits[0]'. Did you mean 'limits'?",
+    ),
     "a number as a key": (
         {"model.arguments": {1: 2}},
         "mlopt.yaml, model.arguments: the key 1 is no text. Put it in quotes.",
@@ -226,8 +229,7 @@ SOURCES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "weights that are a directory": (
         {"model.weights": "."},
-        "mlopt.yaml, model.weights: the file '.' is a directory beside mlopt.yaml. "
-        "Check the path.",
+        "mlopt.yaml, model.weights: the file '.' is a directory beside mlopt.yaml. Check the path.",
     ),
     "weights with a name that no file can have": (
         {"model.weights": "w" * 5000},
@@ -339,8 +341,7 @@ METRICS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a metric that is not of the task": (
         {"task": "regression"},
-        "mlopt.yaml, metrics[0]: 'accuracy' belongs to classification, and the task is "
-        "regression.",
+        "mlopt.yaml, metrics[0]: 'accuracy' belongs to classification, and the task is regression.",
     ),
     "one metric twice": (
         {"metrics": ["accuracy", "accuracy"]},
@@ -516,9 +517,9 @@ SPACES: dict[str, tuple[dict[str, Any], type[MloptError], str]] = {
         "there is no recipe file 'recipes/mine.yaml'. Check the path.",
     ),
     "an unknown baseline": (
-        {"baseline": {"recipe": "fp64"}},
+        {"baseline": {"recipe": "fp3"}},
         ConfigError,
-        "unknown recipe 'fp64'. Did you mean 'fp32'?",
+        "unknown recipe 'fp3'. Did you mean 'fp32'?",
     ),
     "a recipe whose split is missing": (
         {"recipes": ["int8-static"], "data.calibration": ...},

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from mlopt.errors import ConfigError
+from mlopt.errors import ConfigError, listing
+from mlopt.passes import PASSES
 from mlopt.recipe import find_recipe, list_recipes, read_recipe
 
 HEAD = "name: mine\nsummary: something\nwhen: sometimes\n"
 EXPORT = "steps:\n- pass: export_onnx\n"
 STATIC = HEAD + EXPORT + "- pass: int8_static\n"
 PLACE = "recipes/mine.yaml, steps[1] (int8_static)"
-OPTIONS = "activations, calibration, exclude, per_channel, percentile, reduce_range and samples"
+OPTIONS = listing(sorted(PASSES["int8_static"].model_fields))
 
 STEPS = {
     "an unknown pass": (
@@ -86,9 +87,7 @@ OPTION_MISTAKES = {
         "'auto'; found 'maybe'"
     ],
     "exclude: conv1": ["exclude: should be a list; found 'conv1'"],
-    "exclude: [[conv1], conv2]": [
-        "exclude[0]: should be text (put it in quotes); found ['conv1']"
-    ],
+    "exclude: [[conv1], conv2]": ["exclude[0]: should be text (put it in quotes); found ['conv1']"],
 }
 
 
@@ -139,7 +138,7 @@ def test_refuses_a_step_without_a_pass(tmp_path: Path):
 
 
 def test_refuses_a_recipe_that_ends_before_onnx(tmp_path: Path, refuses, monkeypatch):
-    from mlopt.passes import PASSES, Pass
+    from mlopt.passes import Pass
 
     class Prune(Pass):
         name = "prune"

@@ -62,16 +62,14 @@ class FunctionData(DataSource):
 
 def _iterate(found: Any, who: str) -> Iterable[Any]:
     # A Dataset has rows; everything else that can be iterated yields batches already.
-    if (
-        hasattr(found, "__getitem__")
-        and hasattr(found, "__len__")
-        and not isinstance(found, list | tuple)
-    ):
-        return _collected(found)
-    if isinstance(found, Iterable) and not isinstance(found, str | bytes | Mapping):
-        return found
+    if not isinstance(found, str | bytes | Mapping):
+        rows = hasattr(found, "__getitem__") and hasattr(found, "__len__")
+        if rows and not isinstance(found, list | tuple):
+            return _collected(found)
+        if isinstance(found, Iterable):
+            return found
     raise DataError(
-        f"{who} gives a {type(found).__name__}; it must give an iterable of batches, a DataLoader "
+        f"{who} gives an object of type {type(found).__name__}; it must give an iterable of batches, a DataLoader "
         "or a Dataset."
     )
 
@@ -124,6 +122,7 @@ def _array(value: Any, who: str) -> Array:
         ) from e
     if array.dtype == object or array.ndim == 0:
         raise DataError(
-            f"{who} yields a {type(value).__name__} where an array with a batch axis belongs."
+            f"{who} yields an object of type {type(value).__name__} where an array with a batch axis "
+            "belongs."
         )
     return array

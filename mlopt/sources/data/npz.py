@@ -77,7 +77,7 @@ class NpzData(DataSource):
             if isinstance(file, np.ndarray):
                 raise DataError(f"{place}: {self.npz} holds one unnamed array. {mend}")
             with file:
-                return {name: file[name] for name in file.files}
+                arrays = {name: file[name] for name in file.files}
         except DataError:
             raise
         except Exception as e:  # numpy, zipfile and zlib raise anything
@@ -85,3 +85,5 @@ class NpzData(DataSource):
             raise DataError(
                 f"{place}: {self.npz} is no readable .npz file: {reason}. {mend}"
             ) from e
+        # What a zip file holds besides arrays, numpy gives as bytes.
+        return {name: a for name, a in arrays.items() if isinstance(a, np.ndarray)}

@@ -1,0 +1,277 @@
+"""The choice: the fastest that may ship, the simplest where none is fastest, with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from decision_cases import candidate, interval, metric
+
+from mlopt.decision import SELECTION_RULE, Choice, choose
+from mlopt.decision.select import Ratio
+from mlopt.types.budget import BudgetLine
+from mlopt.types.estimate import Estimate
+from mlopt.types.run import CandidateResult, Failure
+
+P50 = BudgetLine.parse("p50 <= 5 ms")
+P99 = BudgetLine.parse("p99 <= 5 ms")
+TIED = Estimate(value=1.0, low=0.98, high=1.02)
+
+
+def ratios(
+    results: list[CandidateResult], known: Mapping[tuple[str, str], Estimate] | None = None
+) -> Ratio:
+    """Ratios of the p50s to 1%, but for those that are ``known``; the other way round too."""
+
+    def ratio(one: str, other: str) -> Estimate:
+        given = known or {}
+        if (one, other) in given:
+            return given[one, other]
+        if (other, one) in given:
+            found = given[other, one]
+            if found.low is None or found.high is None:
+                return Estimate(value=1 / found.value)
+            return Estimate(value=1 / found.value, low=1 / found.high, high=1 / found.low)
+        p50 = {
+            r.name: r.selection.measurements[0].p50_ms.value for r in results if r.selection
+        }
+        return interval(p50[one] / p50[other])
+
+    return ratio
+
+
+def chosen_of(
+    *results: CandidateResult,
+    budget: tuple[BudgetLine, ...] = (P50,),
+    allow_fallback: bool = False,
+    known: Mapping[tuple[str, str], Estimate] | None = None,
+) -> Choice:
+    choice = choose(results, budget, allow_fallback, ratios(list(results), known))
+    others = {r.name for r in results if r.plan.role != "reference"} - {choice.chosen}
+    assert {r.name for r in choice.rejected} == others, "everyone else has a reason"
+    assert len(choice.rejected) == len(others)
+    return choice
+
+
+def reason(choice: Choice, name: str) -> str:
+    return next(r.reason for r in choice.rejected if r.name == name)
+
+
+def test_the_fastest_wins_whatever_its_steps() -> None:
+    choice = chosen_of(
+        candidate("fp32", 3, steps=0, role="baseline"),
+        candidate("int8", 1, steps=3),
+        candidate("pruned", 2, steps=1),
+    )
+    assert choice.chosen == "int8"
+    assert choice.outcome == "PASS"
+    assert choice.tied_with == ()
+    assert "smallest p50 of 3 candidates" in choice.reason
+    assert "3.00 times the p50 of int8 (2.97 to 3.03)" in reason(choice, "fp32")
+
+
+def test_of_candidates_that_cannot_be_told_apart_the_one_with_the_fewest_steps_wins() -> None:
+    choice = chosen_of(
+        candidate("fast", 1.00, steps=3),
+        candidate("simple", 1.01, steps=1, size=9999),
+        candidate("slow", 2.0, steps=0),
+        known={("simple", "fast"): TIED},
+    )
+    assert choice.chosen == "simple"
+    assert choice.tied_with == ("fast",)
+    assert "simplest" in choice.reason
+    assert "not certainly faster than simple" in reason(choice, "fast")
+    assert "times the p50 of" in reason(choice, "slow")
+
+
+def test_of_as_many_steps_the_smallest_artifact_wins() -> None:
+    choice = chosen_of(
+        candidate("fast", 1.00, size=2000),
+        candidate("small", 1.01, size=1000),
+        known={("small", "fast"): TIED},
+    )
+    assert choice.chosen == "small"
+
+
+def test_of_as_many_steps_and_bytes_the_fastest_wins() -> None:
+    choice = chosen_of(
+        candidate("slower", 1.01), candidate("faster", 1.00), known={("slower", "faster"): TIED}
+    )
+    assert choice.chosen == "faster"
+
+
+def test_a_candidate_that_is_certainly_slower_is_no_tie_however_simple() -> None:
+    slower = Estimate(value=1.02, low=1.001, high=1.04)
+    choice = chosen_of(
+        candidate("fast", 1.00, steps=5),
+        candidate("simple", 1.02, steps=0),
+        known={("simple", "fast"): slower},
+    )
+    assert choice.chosen == "fast"
+
+
+def test_a_ratio_without_an_interval_tells_nothing_apart() -> None:
+    choice = chosen_of(
+        candidate("fast", 1.00, steps=2),
+        candidate("simple", 1.5, steps=1),
+        known={("simple", "fast"): Estimate(value=1.5)},
+    )
+    assert choice.chosen == "simple"
+
+
+def test_who_is_slower_than_the_fastest_is_told_so_though_not_than_the_chosen() -> None:
+    choice = chosen_of(
+        candidate("fast", 1.00, steps=2),
+        candidate("chosen", 1.01, steps=1),
+        candidate("simple", 1.02, steps=0),
+        known={
+            ("chosen", "fast"): TIED,
+            ("simple", "chosen"): TIED,
+            ("simple", "fast"): Estimate(value=1.02, low=1.01, high=1.03),
+        },
+    )
+    assert choice.chosen == "chosen"
+    assert choice.tied_with == ("fast",)
+    assert reason(choice, "simple") == "1.02 times the p50 of fast (1.01 to 1.03)"
+
+
+def test_the_baseline_may_be_chosen() -> None:
+    choice = chosen_of(candidate("fp32", 1, role="baseline"), candidate("int8", 2))
+    assert choice.chosen == "fp32"
+
+
+def test_the_reference_is_never_chosen_and_needs_no_reason() -> None:
+    choice = chosen_of(
+        candidate("eager", 0.1, steps=0, role="reference"), candidate("fp32", 3, role="baseline")
+    )
+    assert choice.chosen == "fp32"
+    only = chosen_of(candidate("eager", 0.1, role="reference"))
+    assert (only.chosen, only.rejected) == (None, ())
+
+
+def test_a_candidate_that_fell_back_is_rejected_unless_that_is_allowed() -> None:
+    results = (candidate("fast", 1, fell_back=True), candidate("slow", 2))
+    choice = chosen_of(*results)
+    assert choice.chosen == "slow"
+    assert "did not run wholly on cuda" in reason(choice, "fast")
+    assert "9 on CUDAExecutionProvider, 3 on CPUExecutionProvider" in reason(choice, "fast")
+    assert "--allow-fallback" in reason(choice, "fast")
+    assert chosen_of(*results, allow_fallback=True).chosen == "fast"
+
+
+def test_a_budget_line_that_fails_for_certain_rejects() -> None:
+    choice = chosen_of(
+        candidate("fast", 1, size=20_000_000),
+        candidate("small", 2, size=1000),
+        budget=(P50, BudgetLine.parse("size <= 10 MB")),
+    )
+    assert choice.chosen == "small"
+    assert "'size <= 10 MB' is certainly not met" in reason(choice, "fast")
+
+
+def test_a_loss_beyond_the_margin_rejects_though_it_is_not_certain() -> None:
+    open_loss = metric(interval(-0.02, -0.05, 0.01), max_drop=0.01)
+    choice = chosen_of(candidate("lossy", 1, metrics=(open_loss,)), candidate("exact", 2))
+    assert choice.chosen == "exact"
+    assert reason(choice, "lossy") == "loses 0.02 of accuracy on selection; 0.01 is acceptable"
+
+
+def test_a_loss_beyond_the_margin_for_certain_rejects_with_its_interval() -> None:
+    loss = metric(interval(-0.03, -0.04, -0.02), max_drop=0.01)
+    choice = chosen_of(candidate("lossy", 1, metrics=(loss,)), candidate("exact", 2))
+    assert choice.chosen == "exact"
+    assert "drops by less than 0.01' is certainly not met" in reason(choice, "lossy")
+    assert "-0.04" in reason(choice, "lossy")
+
+
+@pytest.mark.parametrize(
+    ("delta", "higher_is_better", "max_drop", "accepted"),
+    [
+        (interval(-0.005, -0.02, 0.01), True, 0.01, True),
+        (interval(0.5, 0.4, 0.6), True, 0.01, True),
+        (interval(0.02, -0.01, 0.05), False, 0.01, False),
+        (interval(-0.5, -0.6, -0.4), False, 0.01, True),
+        (interval(-0.5, -0.6, -0.4), True, None, True),
+    ],
+)
+def test_a_loss_within_the_margin_does_not_reject(
+    delta: Estimate, higher_is_better: bool, max_drop: float | None, accepted: bool
+) -> None:
+    result = metric(delta, higher_is_better=higher_is_better, max_drop=max_drop)
+    choice = chosen_of(candidate("int8", 1, metrics=(result,)), candidate("fp32", 2))
+    assert choice.chosen == ("int8" if accepted else "fp32")
+
+
+@pytest.mark.parametrize("during", ["build", "score", "time"])
+def test_a_candidate_that_failed_is_rejected_with_its_cause(during: str) -> None:
+    failure = Failure(during=during, cause="no kernel for int4")  # type: ignore[arg-type]
+    choice = chosen_of(candidate("broken", 1, failure=failure), candidate("whole", 2))
+    assert choice.chosen == "whole"
+    assert reason(choice, "broken") == f"failed to {during}: no kernel for int4"
+
+
+def test_a_candidate_that_was_not_measured_is_rejected() -> None:
+    choice = chosen_of(candidate("late", is_measured=False), candidate("whole", 2))
+    assert choice.chosen == "whole"
+    assert "not measured" in reason(choice, "late")
+
+
+def test_inconclusive_comes_after_pass_however_fast() -> None:
+    unsure = interval(5, 4, 6)
+    choice = chosen_of(
+        candidate("fast", 1, p99=unsure),
+        candidate("sure", 2, p99=interval(4, 3.9, 4.1)),
+        budget=(P99,),
+    )
+    assert choice.chosen == "sure"
+    assert choice.outcome == "PASS"
+    assert "INCONCLUSIVE" in reason(choice, "fast")
+
+
+def test_where_nobody_passes_the_fastest_inconclusive_one_is_chosen() -> None:
+    unsure = interval(5, 4, 6)
+    choice = chosen_of(
+        candidate("slow", 2, p99=unsure), candidate("fast", 1, p99=unsure), budget=(P99,)
+    )
+    assert choice.chosen == "fast"
+    assert choice.outcome == "INCONCLUSIVE"
+
+
+def test_an_open_margin_does_not_put_a_candidate_behind() -> None:
+    unsure = metric(interval(-0.001, -0.02, 0.02), max_drop=0.01)
+    choice = chosen_of(candidate("fast", 1, metrics=(unsure,)), candidate("slow", 2))
+    assert choice.chosen == "fast"
+    assert choice.outcome == "PASS"
+
+
+def test_without_a_budget_everybody_passes() -> None:
+    choice = chosen_of(candidate("a", 100), candidate("b", 50), budget=())
+    assert (choice.chosen, choice.outcome) == ("b", "PASS")
+
+
+def test_nothing_is_chosen_where_nothing_may_ship() -> None:
+    choice = chosen_of(
+        candidate("slow", 100),
+        candidate("broken", 1, failure=Failure(during="build", cause="it broke")),
+        candidate("elsewhere", 1, fell_back=True),
+    )
+    assert choice.chosen is None
+    assert choice.outcome == "FAIL"
+    assert choice.reason == "no candidate may ship"
+    assert len(choice.rejected) == 3
+
+
+def test_the_order_of_the_candidates_does_not_matter() -> None:
+    results = [
+        candidate("fast", 1.00, steps=3),
+        candidate("simple", 1.01, steps=1),
+        candidate("slow", 2.0, steps=0),
+    ]
+    known = {("simple", "fast"): TIED}
+    assert chosen_of(*results, known=known).chosen == "simple"
+    assert chosen_of(*reversed(results), known=known).chosen == "simple"
+
+
+def test_the_rule_that_stands_in_the_plan_names_what_it_decides_by() -> None:
+    for word in ("p50", "steps", "smallest artifact", "INCONCLUSIVE", "holdout"):
+        assert word in SELECTION_RULE

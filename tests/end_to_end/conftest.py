@@ -1,0 +1,52 @@
+"""The command line as a user runs it, on the sample of the repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "sample_models" / "digits_resnet"
+
+
+class Finished(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def mlopt(arguments: Sequence[str], cwd: Path, **environment: str) -> Finished:
+    """Runs ``mlopt`` in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "mlopt", *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+class SampleRun(NamedTuple):
+    """One run of ``mlopt optimize --json`` on the sample, shared by many tests."""
+
+    finished: Finished
+    document: dict[str, Any]
+    directory: Path
+
+
+@pytest.fixture(scope="session")
+def sample_run(tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
+    place = tmp_path_factory.mktemp("sample")
+    (place / "digits_resnet").symlink_to(SAMPLE)
+    finished = mlopt(["optimize", "digits_resnet", "--json"], place)
+    document = json.loads(finished.out)
+    return SampleRun(finished, document, place / document["run_dir"])
