@@ -54,7 +54,7 @@ class OptimizeResult(NamedTuple):
         """0 the budget is met, 3 FAIL, 4 INCONCLUSIVE, 130 interrupted."""
         if self.run.status == "interrupted":
             return INTERRUPTED
-        if self.run.decision is None or self.run.status == "failed":
+        if self.run.decision is None:
             return EXIT_CODES["FAIL"]
         return EXIT_CODES[self.run.decision.outcome]
 
@@ -180,7 +180,7 @@ def optimize(
         if resume is not None:
             stored = RunDirectory(resume)
             run = stored.read_run()
-            made = _prepare(loaded, cache, tell)
+            made = _prepare(loaded, cache, None, tell)
             _refuse_changed(run, made, resume)
             plan, directory = stored.read_plan(), stored
         else:
@@ -237,7 +237,7 @@ def _plan(
     if time_limit_s is not None and time_limit_s <= 0:
         raise ConfigError(f"--time-limit must be positive, and is {time_limit_s:g}.")
     space = candidate_space(loaded)
-    made = _prepare(loaded, cache, tell)
+    made = _prepare(loaded, cache, time_limit_s, tell)
     words = ["mlopt", "optimize", _shown(path), *overrides.arguments()]
     words += ["--seed", str(seed)] if seed else []
     words += ["--time-limit", f"{time_limit_s:g}"] if time_limit_s is not None else []
@@ -245,11 +245,16 @@ def _plan(
     return make_plan(made, space, command=command, seed=seed, time_limit_s=time_limit_s), made
 
 
-def _prepare(loaded: LoadedProject, cache: Cache, tell: OnEvent) -> Prepared:
+def _prepare(
+    loaded: LoadedProject, cache: Cache, time_limit_s: float | None, tell: OnEvent
+) -> Prepared:
+    limits = _limits(loaded.project)
+    if time_limit_s is not None:
+        limits = limits._replace(seconds=min(time_limit_s, limits.seconds or time_limit_s))
     return prepare(
         loaded,
         cache,
-        _limits(loaded.project),
+        limits,
         lambda message, done: tell(Event(phase="check", message=message, done=done)),
     )
 

@@ -144,10 +144,6 @@ def _tied(ratio: Estimate) -> bool:
     return ratio.low is None or ratio.low <= 1.0
 
 
-def _tied(ratio: Estimate) -> bool:
-    return ratio.low is None or ratio.low <= 1.0
-
-
 def _slower(loser: _Eligible, winner: _Eligible, best: Outcome, p50_ratio: Ratio) -> Rejection:
     """Why ``loser`` is not chosen.
 

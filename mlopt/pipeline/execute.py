@@ -50,7 +50,7 @@ def execute(tools: Tools) -> Run:
             _measure(tools, artifacts)
             tools.proposer.tell([recorder.run.candidate(c.name) for c in batch])
         recorder.set(decision=_decide(tools, artifacts))
-        broken = recorder.run.baseline.selection is None
+        broken = recorder.run.baseline.failure is not None
         recorder.set(status="failed" if broken else "complete", finished_at=utc_now())
     except KeyboardInterrupt:
         recorder.set(
@@ -84,7 +84,10 @@ def _build(tools: Tools, batch: Sequence[PlannedCandidate]) -> dict[str, Artifac
                     recorder.teller("build", candidate.name, start, end),
                 )
             except MloptError as e:
-                recorder.fail(candidate.name, failure_of("build", e))
+                if deadline.passed(deadline.building):
+                    _skip(recorder, candidate)
+                else:
+                    recorder.fail(candidate.name, failure_of("build", e))
                 continue
             manifest = result.artifact.manifest
             built[candidate.name] = result.artifact
@@ -98,6 +101,11 @@ def _build(tools: Tools, batch: Sequence[PlannedCandidate]) -> dict[str, Artifac
                 settings=candidate.settings,
             )
     return {c.name: built[c.name] for c in batch if c.name in built}
+
+
+def _skip(recorder: Recorder, candidate: PlannedCandidate) -> None:
+    recorder.update(candidate.name, status="skipped")
+    recorder.set(partial="the time limit ended building before every candidate was built")
 
 
 def _measure(tools: Tools, artifacts: dict[str, Artifact]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlopt import __version__
+from mlopt.errors import DataError, WorkerError
 from mlopt.machine.environment import library_versions
 from mlopt.pipeline.seal import seal
 from mlopt.project import FILE, LoadedProject
@@ -19,6 +20,7 @@ from mlopt.types.passes import Draft
 from mlopt.types.plan import SplitSummary
 from mlopt.workers import Limits, run_task
 
+PREPARE = "mlopt.pipeline.tasks.prepare:prepare"
 SOURCE_LIBRARIES = ("torch", "safetensors", "onnx")
 
 
@@ -81,17 +83,19 @@ def prepare(
         outputs = None
         if known is not None:
             outputs = [o.model_dump(mode="json") for o in Artifact.open(known).manifest.outputs]
-        answer = run_task(
-            "mlopt.pipeline.tasks.prepare:prepare",
-            {
-                "project_file": str(directory / FILE),
-                "snapshots": str(snapshots),
-                "model_workspace": None if known is not None else str(model),
-                "outputs": outputs,
-            },
-            limits,
-            on_event,
-        )
+        arguments = {
+            "project_file": str(directory / FILE),
+            "snapshots": str(snapshots),
+            "model_workspace": None if known is not None else str(model),
+            "outputs": outputs,
+        }
+        try:
+            answer = run_task(PREPARE, arguments, limits, on_event)
+        except WorkerError as e:
+            raise DataError(
+                f"reading the project's data and model failed: {e}. It runs the project's own code "
+                "in a process; run that by itself to see more, or raise 'limits' or --time-limit."
+            ) from e
         if known is None:
             known = _store_model(cache, key, model, Draft.model_validate(answer["draft"]), loaded)
         kept = {split: _store_snapshot(cache, snapshots / split) for split in answer["splits"]}

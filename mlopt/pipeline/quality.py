@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from mlopt.types.candidate import PlannedCandidate, Stage
 from mlopt.types.events import Phase
 from mlopt.types.measurement import MetricResult, Placement, Quality
 from mlopt.types.run import Failure
+from mlopt.types.tensors import ArrayRef
 from mlopt.workers import Limits, run_task
 from mlopt.workers.process import WorkerFailure
 
@@ -74,7 +76,7 @@ class Scorer:
         """
         outputs: dict[str, str] = {}
         for number, (name, artifact) in enumerate(artifacts.items()):
-            if self._deadline.passed(self._deadline.moment):
+            if self._expired():
                 break
             target = self._work / f"{split}-{number}.npy"
             if self._score_one(name, artifact, split, target, phase, (number, len(artifacts))):
@@ -120,10 +122,18 @@ class Scorer:
                 self._recorder.teller(phase, name, number / count, (number + 1) / count),
             )
         except MloptError as e:
-            self._recorder.fail(name, failure_of("score", e))
+            if not self._expired():
+                self._recorder.fail(name, failure_of("score", e))
             return False
         if answer["nodes"] is not None:
             self._note_placement(candidate, Placement(nodes=answer["nodes"]))
+        return True
+
+    def _expired(self) -> bool:
+        """Whether the run's time limit is reached: what fails then has not failed by itself."""
+        if not self._deadline.passed(self._deadline.moment):
+            return False
+        self._recorder.set(partial="the time limit came before every candidate was measured")
         return True
 
     def _note_placement(self, candidate: PlannedCandidate, placement: Placement) -> None:
@@ -142,7 +152,7 @@ class Scorer:
 
     def _compare(
         self, outputs: dict[str, str], baseline: str, split: str
-    ) -> dict[str, dict[str, object]]:
+    ) -> dict[str, dict[str, Any]]:
         project = self._prepared.project.project
         requests = [
             MetricRequest(
@@ -157,7 +167,7 @@ class Scorer:
             for metric in project.metrics
         ]
         self._recorder.tell("compare", f"comparing answers on {split}", 0.0)
-        found: dict[str, dict[str, object]] = run_task(
+        found: dict[str, dict[str, Any]] = run_task(
             "mlopt.evaluation.comparison:compare",
             {
                 "outputs": outputs,
@@ -174,7 +184,7 @@ class Scorer:
         )
         return found
 
-    def _store(self, outputs: dict[str, str], split: str) -> dict[str, object]:
+    def _store(self, outputs: dict[str, str], split: str) -> dict[str, ArrayRef]:
         if not self._keep:
             return {}
         base = self._recorder.directory.path

@@ -91,7 +91,7 @@ class Timer:
             batch_sizes=[w.batch_size for w in run.plan.workloads],
             snapshot=self._prepared.snapshots[split],
             project_dir=self._prepared.project.directory,
-            limits=self._deadline.limits(self._limits, self._deadline.moment),
+            limits=self._limits,
             seed=run.plan.seed + (1 if phase == "confirm" else 0),
             deadline=moment,
         )

@@ -9,6 +9,7 @@ stopped, because an idle thread pool goes on spinning for tens of milliseconds.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,10 @@ from mlopt.types.run import Failure
 from mlopt.workers import Limits, Worker
 
 PILOT = 5
+
+GRACE_S = 1.0
+"""What a call that began before the deadline may take beyond it."""
+
 SESSION = "mlopt.profiling.session:TimingSession"
 
 Progress = Callable[[str, float, float | None], None]
@@ -57,6 +62,11 @@ class Observed:
     placement: Placement | None = None
     failure: Failure | None = None
 
+    def block_size(self, batch_size: int) -> int:
+        """Samples in the first block of a workload; 0 when there is none."""
+        rows = self.samples.get(batch_size, [])
+        return sum(1 for _ in itertools.takewhile(lambda row: row[1:] == rows[0][1:], rows))
+
     def array(self, batch_size: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
         """The samples of a workload, shape (N, 3)."""
         return np.array(self.samples.get(batch_size, []), dtype=np.int64).reshape(-1, 3)
@@ -81,6 +91,12 @@ class Setting(NamedTuple):
     def expired(self) -> bool:
         """Whether the time limit is reached."""
         return self.deadline is not None and time.monotonic() > self.deadline
+
+    def call_limit_s(self) -> float | None:
+        """Seconds that a call may take that begins now; None: only the worker's own limit."""
+        return (
+            None if self.deadline is None else max(0.0, self.deadline - time.monotonic()) + GRACE_S
+        )
 
 
 class TrialEnd(NamedTuple):
@@ -194,6 +210,8 @@ class _Launch:
     def open(self, contestants: Sequence[Contestant], progress: Progress) -> None:
         """Starts one worker after the other, so that no cold start disturbs another."""
         for i in self.rng.permutation(len(contestants)):
+            if self.setting.expired():
+                return
             name, stage = contestants[i]
             progress(
                 f"launch {self.number + 1} of {self.setting.schedule.launches}, loading {name}",
@@ -231,15 +249,16 @@ class _Launch:
         }
 
     def _begin(self, name: str, worker: Worker) -> None:
-        worker.opened()
-        seen = worker.call("describe", {})
+        worker.opened(self.setting.call_limit_s())
+        seen = self._call(worker, "describe")
         one = self.observed[name]
         one.cold_start_ms.append(seen["cold_start_ns"] / 1e6)
         one.placement = None if seen["nodes"] is None else Placement(nodes=seen["nodes"])
         for size in self.setting.batch_sizes:
             pilot = self._time(worker, size, PILOT, 0)
             # The number of samples in a block is fixed by the first launch: blocks weigh alike.
-            self.counts.setdefault((name, size), self._block_size(median(pilot) / 1e6))
+            known = one.block_size(size) or self._block_size(median(pilot) / 1e6)
+            self.counts.setdefault((name, size), known)
             self.round_s += self.counts[name, size] * median(pilot) / 1e9
 
     def _block_size(self, p50_ms: float) -> int:
@@ -256,12 +275,15 @@ class _Launch:
     def _time(self, worker: Worker, size: int, count: int, offset: int) -> list[int]:
         warmup = self.setting.schedule.warmup
         arguments = {"batch_size": size, "count": count, "warmup": warmup, "offset": offset}
-        block: list[int] = worker.call("time_block", arguments)
+        block: list[int] = self._call(worker, "time_block", arguments)
         return block
+
+    def _call(self, worker: Worker, method: str, arguments: dict[str, Any] | None = None) -> Any:
+        return worker.call(method, arguments or {}, self.setting.call_limit_s())
 
     def _end(self, name: str, worker: Worker) -> None:
         worker.resume()
-        self.observed[name].peak_rss_bytes.append(float(worker.call("peak_rss_bytes", {})))
+        self.observed[name].peak_rss_bytes.append(float(self._call(worker, "peak_rss_bytes")))
 
     def _guarded(self, name: str, action: Callable[..., None], *arguments: int) -> None:
         worker = self.workers[name]
@@ -269,7 +291,8 @@ class _Launch:
             action(name, worker, *arguments)
             worker.pause()
         except MloptError as e:
-            log = worker.log_tail
-            self.observed[name].failure = Failure(during="time", cause=str(e), log=log)
+            if not self.setting.expired():  # what the time limit ends has not failed
+                failure = Failure(during="time", cause=str(e), log=worker.log_tail)
+                self.observed[name].failure = failure
             del self.workers[name]
             worker.close()

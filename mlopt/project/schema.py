@@ -195,7 +195,8 @@ class Project(Record):
                 found.append(
                     (
                         f"metrics[{i}]",
-                        f"'{metric.name}' belongs to {BUILTIN[metric.name].task}, and the task is {self.resolved_task}.",
+                        f"'{metric.name}' belongs to {BUILTIN[metric.name].task}, and the task is "
+                        f"{self.resolved_task}.",
                     )
                 )
         return found

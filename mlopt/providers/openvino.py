@@ -54,7 +54,5 @@ class OpenVinoProvider(Provider):
         config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if options.intra_op_num_threads:
             config["INFERENCE_NUM_THREADS"] = str(options.intra_op_num_threads)
-        options.add_provider_for_devices(
-            devices[:1], {"load_config": json.dumps({"CPU": config})}
-        )
+        options.add_provider_for_devices(devices[:1], {"load_config": json.dumps({"CPU": config})})
         return None

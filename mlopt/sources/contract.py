@@ -70,7 +70,7 @@ def read_split(
                     f"{where}: {e}. All examples of a split must have one size: pad or crop them "
                     "in the data function."
                 ) from e
-            if length := watch.sees_cycle(inputs):
+            if not source.finite and (length := watch.sees_cycle(inputs)):
                 raise DataError(
                     f"{place} does not seem to end: the same {length} batches came {CYCLES} times "
                     "over. Yield every example once."

@@ -64,9 +64,7 @@ def test_the_interval_of_a_measured_quantity_decides(
     found = verdict(line, of(quantity, estimate))
     assert found.outcome == outcome
     assert found.observed is not None
-    assert found.observed.value == pytest.approx(
-        estimate.value * (1e6 if quantity == "rss" else 1)
-    )
+    assert found.observed.value == pytest.approx(estimate.value * (1e6 if quantity == "rss" else 1))
     assert found.unit == ("bytes" if quantity == "rss" else "ms")
 
 
@@ -104,9 +102,7 @@ def test_a_line_is_judged_on_its_own_workload() -> None:
 def test_an_upper_bound_of_the_p99_passes_or_stays_open_but_never_fails() -> None:
     def with_bound(high: float) -> Evidence:
         p99 = Estimate(value=0.9 * high, high=high)
-        return evidence(
-            measured(interval(1), p99=p99, support="upper_bound", count=500, rounds=60)
-        )
+        return evidence(measured(interval(1), p99=p99, support="upper_bound", count=500, rounds=60))
 
     assert verdict("p99 <= 5 ms", with_bound(4.9)).outcome == "PASS"
     over = verdict("p99 <= 5 ms", with_bound(50))
@@ -229,7 +225,5 @@ def test_metrics_without_a_margin_are_not_judged_and_lines_come_first() -> None:
         (["INCONCLUSIVE", "FAIL", "PASS"], "FAIL"),
     ],
 )
-def test_the_worst_outcome_is_that_of_the_whole(
-    outcomes: list[Outcome], expected: Outcome
-) -> None:
+def test_the_worst_outcome_is_that_of_the_whole(outcomes: list[Outcome], expected: Outcome) -> None:
     assert worst(outcomes) == expected

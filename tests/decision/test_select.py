@@ -32,9 +32,7 @@ def ratios(
             if found.low is None or found.high is None:
                 return Estimate(value=1 / found.value)
             return Estimate(value=1 / found.value, low=1 / found.high, high=1 / found.low)
-        p50 = {
-            r.name: r.selection.measurements[0].p50_ms.value for r in results if r.selection
-        }
+        p50 = {r.name: r.selection.measurements[0].p50_ms.value for r in results if r.selection}
         return interval(p50[one] / p50[other])
 
     return ratio

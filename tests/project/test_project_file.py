@@ -74,29 +74,20 @@ def test_a_metric_of_ones_own_may_stand_beside_a_task_that_is_stated(project_dir
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "shown"),
+    ("text", "line"),
     [
-        ("p99<5ms", BudgetLine(quantity="p99_ms", limit=5), "p99 <= 5 ms"),
-        ("P50 <= 250 us", BudgetLine(quantity="p50_ms", limit=0.25), "p50 <= 0.25 ms"),
-        ("mean_ms <= 3", BudgetLine(quantity="mean_ms", limit=3), "mean <= 3 ms"),
-        (
-            "cold_start <= 2 s",
-            BudgetLine(quantity="cold_start_ms", limit=2000),
-            "cold start <= 2 s",
-        ),
-        ("size <= 10 MB", BudgetLine(quantity="size_bytes", limit=10**7), "size <= 10 MB"),
-        ("rss <= 1 MiB", BudgetLine(quantity="rss_bytes", limit=2**20), "rss <= 1.05 MB"),
-        (
-            "p99 <= 20 ms @ batch-8",
-            BudgetLine(quantity="p99_ms", limit=20, workload="batch-8"),
-            "p99 <= 20 ms @ batch-8",
-        ),
+        ("p99<5ms", BudgetLine(quantity="p99_ms", limit=5)),
+        ("P50 <= 250 us", BudgetLine(quantity="p50_ms", limit=0.25)),
+        ("mean_ms <= 3", BudgetLine(quantity="mean_ms", limit=3)),
+        ("cold_start <= 2 s", BudgetLine(quantity="cold_start_ms", limit=2000)),
+        ("size <= 10 MB", BudgetLine(quantity="size_bytes", limit=10**7)),
+        ("rss <= 1 MiB", BudgetLine(quantity="rss_bytes", limit=2**20)),
+        ("p99 < 20 ms @ batch-8", BudgetLine(quantity="p99_ms", limit=20, workload="batch-8")),
     ],
 )
-def test_a_budget_line_is_read_in_its_unit(text, line, shown, project_dir):
+def test_a_budget_line_is_read_in_its_unit(text, line, project_dir):
     project = load_project(project_dir({"budget": [text], "batch_sizes": [1, 8]})).project
     assert project.budget == (line,)
-    assert str(line) == shown
 
 
 def test_a_fixed_batch_is_taken_when_it_is_the_one_that_is_measured(project_dir):

@@ -107,10 +107,8 @@ PAIRS = {
 
 @pytest.mark.parametrize("way", PAIRS)
 def test_takes_two_inputs(way, project_dir):
-    if "Python" in way:
-        specs = tuple(spec.model_copy(update={"dtype": "float64"}) for spec in TWO)
-    else:
-        specs = TWO
+    dtype = "float64" if "Python" in way else "float32"
+    specs = tuple(spec.model_copy(update={"dtype": dtype}) for spec in TWO)
     body = f"def split():\n    {PAIRS[way]}\n"
     snapshot = _read(project_dir(files={"data.py": HEAD + body}), specs)
     assert list(snapshot.inputs) == ["left", "right"]

@@ -195,9 +195,7 @@ def test_a_damaged_value_is_named_by_its_place(directory: RunDirectory) -> None:
 
 
 @pytest.mark.parametrize("file", ["run.json", "plan.json"])
-def test_a_file_of_a_newer_mlopt_is_refused_in_one_line(
-    directory: RunDirectory, file: str
-) -> None:
+def test_a_file_of_a_newer_mlopt_is_refused_in_one_line(directory: RunDirectory, file: str) -> None:
     record = RUN if file == "run.json" else PLAN
     content = record.model_dump(mode="json") | {"schema_version": 99, "new_field": 1}
     (directory.path / file).write_text(json.dumps(content))

@@ -228,7 +228,7 @@ def test_the_process_and_its_children_are_gone_after_the_block(
 
 def test_the_process_is_gone_when_the_block_raises(is_gone: IsGone, wait_until: WaitUntil) -> None:
     pids: list[int] = []
-    with (
+    with (  # noqa: PT012
         pytest.raises(KeyboardInterrupt),
         Worker(TASKS + "Counter", {"start": 0}, Limits(PATIENCE_S)) as worker,
     ):

@@ -27,10 +27,12 @@ class DataSource(Record):
     Attributes:
         name: The key that says that this source is meant; also a field.
         summary: One line for the JSON schema.
+        finite: Whether it cannot but end, so that no cycle need be looked for.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    finite: ClassVar[bool] = False
 
     def problems(self, project_dir: Path) -> Iterator[tuple[str, str]]:
         """Mistakes that can be seen without running anything: key and message."""

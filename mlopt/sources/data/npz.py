@@ -26,6 +26,7 @@ class NpzData(DataSource):
 
     name: ClassVar[str] = "npz"
     summary: ClassVar[str] = "an .npz file with an array for each input and one called 'target'"
+    finite: ClassVar[bool] = True
 
     npz: str
     target: str = "target"

@@ -1,0 +1,464 @@
+"""A trial of scripted workers: who runs when, how long, and what remains when one fails."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlopt.errors import ModelError
+from mlopt.profiling import trial
+from mlopt.profiling.trial import Contestant, Observed, Setting, TrialEnd, run_trial
+from mlopt.types.candidate import Stage
+from mlopt.types.measurement import Placement
+from mlopt.types.plan import Schedule
+from mlopt.types.run import Failure
+from mlopt.workers import Limits
+from mlopt.workers.process import WorkerFailure
+
+MS = 1_000_000
+SPLIT, PROJECT = Path("split"), Path("project")
+
+
+@dataclass
+class Script:
+    """What the worker of one candidate does.
+
+    Attributes:
+        ns: Latency for each batch size.
+        fails: The launch and the call (``open``, or the number of a block) that fails, and how.
+        load_s: How long it takes to load, on the fake clock.
+    """
+
+    ns: dict[int, int] = field(default_factory=lambda: {1: MS, 8: 8 * MS})
+    fails: tuple[int, str | int, Exception] | None = None
+    load_s: float = 0.0
+
+
+class Theatre:
+    """What the fake workers play in: what happened, in its order, and the time."""
+
+    def __init__(self, scripts: dict[str, Script]) -> None:
+        self.scripts = scripts
+        self.running: dict[str, FakeWorker] = {}
+        self.events: list[tuple[str, str]] = []
+        self.blocks: list[tuple[int, str, int, int, int]] = []
+        self.launches: dict[str, int] = {}
+        self.opened: list[dict[str, Any]] = []
+        self.now = 1000.0
+
+    def visits(self, launch: int, size: int = 1) -> list[str]:
+        """Who was visited in a launch, in order; the pilots are left out."""
+        return [name for number, name, s, _, _ in self.blocks if (number, s) == (launch, size)]
+
+
+class FakeWorker:
+    """Answers as the script says, and checks that nobody else runs meanwhile."""
+
+    def __init__(self, theatre: Theatre, arguments: dict[str, Any]) -> None:
+        self.theatre = theatre
+        self.name = arguments["stage"]["artifact"]
+        self.script = theatre.scripts[self.name]
+        self.launch = theatre.launches.get(self.name, -1) + 1
+        theatre.launches[self.name] = self.launch
+        theatre.opened.append(arguments)
+        theatre.events.append(("start", self.name))
+        self.calls = 0
+        self.paused = False
+        self.closed = False
+        assert self.name not in theatre.running
+        theatre.running[self.name] = self
+
+    @property
+    def log_tail(self) -> str:
+        assert not self.closed
+        return f"log of {self.name}"
+
+    def opened(self, seconds: float | None = None) -> None:
+        self._alone()
+        self.theatre.now += self.script.load_s
+        self._fail("open")
+
+    def call(self, method: str, arguments: dict[str, Any], seconds: float | None = None) -> Any:
+        self._alone()
+        if method == "describe":
+            return {"cold_start_ns": (self.launch + 1) * 100 * MS, "nodes": {"cpu": 3}}
+        if method == "peak_rss_bytes":
+            return 1000 + self.launch
+        assert method == "time_block"
+        size, count = arguments["batch_size"], arguments["count"]
+        ns = self.script.ns[size]
+        self.theatre.now += ns * count / 1e9
+        pilots = len(self.script.ns)
+        if self.calls >= pilots:
+            self._fail(self.calls - pilots)
+            self.theatre.blocks.append((self.launch, self.name, size, count, arguments["offset"]))
+        self.calls += 1
+        return [ns] * count
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.theatre.events.append(("close", self.name))
+            del self.theatre.running[self.name]
+
+    def __enter__(self) -> FakeWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _alone(self) -> None:
+        assert not self.closed
+        assert not self.paused, f"{self.name} is called while it is stopped"
+        others = [w.name for w in self.theatre.running.values() if w is not self and not w.paused]
+        assert others == [], f"{others} run while {self.name} is timed"
+
+    def _fail(self, call: str | int) -> None:
+        if self.script.fails is not None and self.script.fails[:2] == (self.launch, call):
+            raise self.script.fails[2]
+
+
+Play = Callable[..., tuple[TrialEnd, Theatre]]
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
+    """Runs a trial of scripted candidates; with a deadline, on a clock that the script moves."""
+    theatres: list[Theatre] = []
+
+    def run(
+        scripts: dict[str, Script] | list[str],
+        *,
+        launches: int = 2,
+        rounds: int = 3,
+        sizes: tuple[int, ...] = (1,),
+        seed: int = 0,
+        time_s: float | None = None,
+        schedule: dict[str, Any] | None = None,
+        progress: trial.Progress = lambda *_: None,
+        **more: Any,
+    ) -> tuple[TrialEnd, Theatre]:
+        cast = scripts if isinstance(scripts, dict) else {name: Script() for name in scripts}
+        for script in cast.values():
+            script.ns = {size: script.ns[size] for size in sizes}
+        theatre = Theatre(cast)
+        theatres.append(theatre)
+        monkeypatch.setattr(
+            trial, "Worker", lambda _, arguments, __: FakeWorker(theatre, arguments)
+        )
+        monkeypatch.setattr(trial.time, "monotonic", lambda: theatre.now)
+        setting = Setting(
+            schedule=Schedule(launches=launches, rounds=rounds, **(schedule or {})),
+            batch_sizes=sizes,
+            snapshot=SPLIT,
+            project_dir=PROJECT,
+            limits=Limits(),
+            seed=seed,
+            deadline=None if time_s is None else theatre.now + time_s,
+        )
+        contestants = [
+            Contestant(name, Stage(artifact=name, runner="onnxruntime", provider="cpu"))
+            for name in cast
+        ]
+        return run_trial(contestants, setting, progress, **more), theatre
+
+    yield run
+    for theatre in theatres:
+        assert theatre.running == {}, "no worker outlives a trial"
+
+
+def keys(observed: Observed, size: int = 1) -> list[tuple[int, int]]:
+    """The (launch, round) of every block, in the order of the samples."""
+    rows = [(launch, number) for _, launch, number in observed.samples.get(size, [])]
+    return [key for key, _ in itertools.groupby(rows)]
+
+
+def grid(launches: int, rounds: int) -> list[tuple[int, int]]:
+    return list(itertools.product(range(launches), range(rounds)))
+
+
+NAMES = ["a", "b", "c", "d"]
+
+
+def test_every_candidate_is_visited_once_a_round(play: Play) -> None:
+    end, theatre = play(NAMES, launches=3, rounds=4)
+    for launch in range(3):
+        visits = theatre.visits(launch)
+        for number in range(4):
+            assert sorted(visits[4 * number : 4 * number + 4]) == NAMES
+    for name in NAMES:
+        assert keys(end.observed[name]) == grid(3, 4)
+
+
+def orders(theatre: Theatre, launches: int, rounds: int) -> list[tuple[str, ...]]:
+    n = len(theatre.scripts)
+    visits = [theatre.visits(launch) for launch in range(launches)]
+    return [tuple(v[n * i : n * i + n]) for v in visits for i in range(rounds)]
+
+
+def test_the_order_is_shuffled_anew_in_every_round_and_launch(play: Play) -> None:
+    _, theatre = play(NAMES, launches=3, rounds=12)
+    found = orders(theatre, 3, 12)
+    assert len(set(found)) > 10
+    assert {order[0] for order in found} == set(NAMES), "each comes first sometimes"
+    first, second = found[:12], found[12:24]
+    assert first != second
+    loads = [name for event, name in theatre.events if event == "start"]
+    assert len({tuple(loads[4 * i : 4 * i + 4]) for i in range(3)}) > 1
+
+
+def test_the_seed_determines_orders_and_inputs(play: Play) -> None:
+    first, again, other = (play(NAMES, rounds=6, seed=s)[1] for s in (7, 7, 8))
+    assert first.blocks == again.blocks
+    assert first.events == again.events
+    assert orders(first, 2, 6) != orders(other, 2, 6)
+
+
+def test_blocks_begin_at_different_places_of_the_pool(play: Play) -> None:
+    _, theatre = play(["a"], rounds=10)
+    assert len({offset for *_, offset in theatre.blocks}) > 10
+
+
+def test_workers_are_launched_anew_one_after_the_other_and_closed_in_between(play: Play) -> None:
+    _, theatre = play(["a", "b"], launches=3)
+    kinds = [kind for kind, _ in theatre.events]
+    assert kinds == ["start", "start", "close", "close"] * 3
+    for i in range(0, 12, 4):
+        assert {name for _, name in theatre.events[i : i + 2]} == {"a", "b"}
+
+
+def test_a_worker_is_told_what_to_load_and_on_what(play: Play) -> None:
+    _, theatre = play(["a"], sizes=(1, 8), launches=1, schedule={"pool": 17})
+    (arguments,) = theatre.opened
+    assert arguments["stage"]["artifact"] == "a"
+    assert arguments["stage"]["runner"] == "onnxruntime"
+    assert (arguments["snapshot"], arguments["project_dir"]) == (str(SPLIT), str(PROJECT))
+    assert (arguments["batch_sizes"], arguments["pool"]) == ([1, 8], 17)
+
+
+def test_every_workload_is_timed_in_every_visit(play: Play) -> None:
+    end, theatre = play(["a", "b"], sizes=(1, 8))
+    assert theatre.visits(0, size=1) == theatre.visits(0, size=8)
+    for name in ("a", "b"):
+        for size, ns in ((1, MS), (8, 8 * MS)):
+            assert keys(end.observed[name], size) == grid(2, 3)
+            assert {row[0] for row in end.observed[name].samples[size]} == {ns}
+
+
+def test_cold_start_and_peak_are_observed_once_a_launch(play: Play) -> None:
+    end, _ = play(["a", "b"], launches=3)
+    for name in ("a", "b"):
+        assert end.observed[name].cold_start_ms == [100.0, 200.0, 300.0]
+        assert end.observed[name].peak_rss_bytes == [1000.0, 1001.0, 1002.0]
+        assert end.observed[name].placement == Placement(nodes={"cpu": 3})
+
+
+@pytest.mark.parametrize(
+    ("p50_ms", "count"),
+    [
+        pytest.param(1.0, 40, id="a block takes 40 ms"),
+        pytest.param(1.5, 27, id="rounded up"),
+        pytest.param(0.001, 100, id="never more than the most"),
+        pytest.param(0.0, 100, id="faster than the clock"),
+        pytest.param(500.0, 12, id="never less than the least"),
+    ],
+)
+def test_the_size_of_a_block_comes_from_the_pilot_within_its_bounds(
+    play: Play, p50_ms: float, count: int
+) -> None:
+    end, theatre = play({"a": Script({1: int(p50_ms * MS)})}, launches=1)
+    assert [block[3] for block in theatre.blocks] == [count] * 3
+    assert len(end.observed["a"].samples[1]) == 3 * count
+
+
+def test_the_size_of_a_block_stays_that_of_the_first_launch(play: Play) -> None:
+    script = Script({1: MS})
+
+    def slow_down(_: dict[str, Observed]) -> None:
+        script.ns = {1: 4 * MS}
+
+    _, theatre = play({"a": script}, after_launch=slow_down)
+    assert {block[3] for block in theatre.blocks} == {40}
+
+
+def test_each_candidate_and_workload_has_blocks_of_its_own_size(play: Play) -> None:
+    _, theatre = play(
+        {"fast": Script({1: MS, 8: 2 * MS}), "slow": Script({1: 4 * MS, 8: 8 * MS})}, sizes=(1, 8)
+    )
+    sizes = {(name, size): count for _, name, size, count, _ in theatre.blocks}
+    assert sizes == {("fast", 1): 40, ("fast", 8): 20, ("slow", 1): 12, ("slow", 8): 12}
+
+
+def test_samples_hold_latency_launch_and_round(play: Play) -> None:
+    end, _ = play({"a": Script({1: 3 * MS})}, launches=2, rounds=2)
+    samples = end.observed["a"].array(1)
+    assert samples.shape == (4 * 14, 3)
+    assert samples[0].tolist() == [3 * MS, 0, 0]
+    assert samples[-1].tolist() == [3 * MS, 1, 1]
+    assert end.observed["a"].array(99).shape == (0, 3)
+
+
+BROKEN = ModelError("the model answers NaN")
+
+
+@pytest.mark.parametrize(
+    ("launch", "call", "kept"),
+    [
+        pytest.param(0, "open", [], id="while loading"),
+        pytest.param(1, "open", grid(1, 3), id="while loading again"),
+        pytest.param(0, 1, [(0, 0)], id="in the second round"),
+        pytest.param(1, 0, grid(1, 3), id="in the second launch"),
+    ],
+)
+def test_a_candidate_that_fails_falls_out_and_the_others_go_on(
+    play: Play, launch: int, call: str | int, kept: list[tuple[int, int]]
+) -> None:
+    end, theatre = play(
+        {"a": Script(), "bad": Script(fails=(launch, call, BROKEN)), "c": Script()}, launches=3
+    )
+    bad = end.observed["bad"]
+    assert bad.failure == Failure(during="time", cause="the model answers NaN", log="log of bad")
+    assert keys(bad) == kept
+    assert theatre.launches["bad"] == launch, "it is not launched again"
+    for name in ("a", "c"):
+        assert end.observed[name].failure is None
+        assert keys(end.observed[name]) == grid(3, 3)
+        assert len(end.observed[name].cold_start_ms) == 3
+    assert "are done" in end.stopped_because
+
+
+def test_a_worker_that_dies_falls_out_with_its_cause(play: Play) -> None:
+    died = WorkerFailure("the process was killed by SIGKILL", "its log")
+    end, _ = play({"a": Script(), "bad": Script(fails=(0, 0, died))})
+    assert end.observed["bad"].failure is not None
+    assert end.observed["bad"].failure.cause == "the process was killed by SIGKILL"
+
+
+def test_any_other_error_ends_the_trial_and_all_of_its_workers(play: Play) -> None:
+    with pytest.raises(KeyError):
+        play({"a": Script(), "bad": Script(fails=(0, 1, KeyError("a bug of ours")))})
+
+
+@pytest.mark.parametrize("time_s", [None, 1000.0])
+def test_a_trial_in_which_all_fail_says_so(play: Play, time_s: float | None) -> None:
+    scripts = {name: Script(fails=(0, 1, BROKEN)) for name in ("a", "b")}
+    end, theatre = play(scripts, time_s=time_s)
+    assert end.stopped_because == "no candidate was left after 1 launches, 1 rounds"
+    assert theatre.launches == {"a": 0, "b": 0}
+
+
+def test_a_trial_that_is_done_says_what_was_planned(play: Play) -> None:
+    end, _ = play(["a"], launches=2, rounds=3)
+    assert end.stopped_because == "the planned 2 launches with 3 rounds each are done"
+
+
+def test_a_deadline_far_away_changes_nothing(play: Play) -> None:
+    end, _ = play(["a", "b"], launches=3, rounds=4, time_s=10_000)
+    assert keys(end.observed["a"]) == grid(3, 4)
+    assert "are done" in end.stopped_because
+
+
+def test_a_deadline_shortens_the_rounds_and_keeps_the_launches(play: Play) -> None:
+    # A round takes 2 x 40 ms; 5 x 100 rounds would take 40 s.
+    end, theatre = play(["a", "b"], launches=5, rounds=100, time_s=10)
+    rounds = [len([k for k in keys(end.observed["a"]) if k[0] == i]) for i in range(5)]
+    assert all(10 < count < 40 for count in rounds), rounds
+    assert max(rounds) - min(rounds) <= 2, "no launch eats the rounds of another"
+    assert end.stopped_because == (
+        f"the time limit: 5 launches, {sum(rounds)} rounds of the planned 500"
+    )
+    assert theatre.now <= 1000 + 10 + 0.1
+
+
+def test_the_time_of_loading_is_not_spent_on_rounds(play: Play) -> None:
+    scripts = {name: Script(load_s=0.5) for name in ("a", "b")}
+    end, theatre = play(scripts, launches=5, rounds=100, time_s=10)
+    launches = {launch for launch, _ in keys(end.observed["a"])}
+    assert launches == set(range(5))
+    assert theatre.now <= 1000 + 10 + 0.1
+
+
+def test_a_launch_whose_time_goes_into_loading_still_has_one_round(play: Play) -> None:
+    end, _ = play({"a": Script(load_s=1.0)}, launches=5, rounds=10, time_s=4)
+    assert keys(end.observed["a"]) == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_no_block_begins_after_the_deadline(play: Play) -> None:
+    scripts = {name: Script({1: 1000 * MS}) for name in ("a", "b")}
+    end, theatre = play(scripts, launches=5, rounds=10, time_s=20)
+    assert theatre.now < 1000 + 20 + 2 * 12, "at most the block that was running"
+    assert "the time limit" in end.stopped_because
+
+
+def test_a_deadline_that_is_over_measures_nothing(play: Play) -> None:
+    end, theatre = play(["a"], time_s=-1)
+    assert theatre.opened == []
+    assert end.observed["a"].samples == {}
+    assert end.stopped_because == "the time limit: 0 launches, 0 rounds of the planned 6"
+
+
+def test_what_was_seen_is_stored_after_each_launch(play: Play) -> None:
+    stored: list[list[tuple[int, int]]] = []
+    peaks: list[int] = []
+
+    def store(observed: dict[str, Observed]) -> None:
+        stored.append(keys(observed["a"]))
+        peaks.append(len(observed["a"].peak_rss_bytes))
+
+    play(["a"], launches=3, after_launch=store)
+    assert stored == [grid(1, 3), grid(2, 3), grid(3, 3)]
+    assert peaks == [1, 2, 3]
+
+
+def test_a_resumed_trial_adds_the_launches_that_are_left(play: Play) -> None:
+    whole, original = play(["a", "b"], launches=4)
+    started, _ = play(["a", "b"], launches=4)
+    done = {
+        name: Observed(
+            samples={1: [row for row in one.samples[1] if row[1] < 2]},
+            cold_start_ms=one.cold_start_ms[:2],
+            peak_rss_bytes=one.peak_rss_bytes[:2],
+        )
+        for name, one in started.observed.items()
+    }
+    resumed, theatre = play(["a", "b"], launches=4, done=done, first_launch=2)
+    assert theatre.launches == {"a": 1, "b": 1}, "two launches are left"
+    for name in ("a", "b"):
+        assert keys(resumed.observed[name]) == grid(4, 3)
+        assert resumed.observed[name].samples == whole.observed[name].samples
+        assert len(resumed.observed[name].cold_start_ms) == 4
+    assert resumed.observed is done
+    assert resumed.stopped_because == whole.stopped_because
+    assert theatre.visits(0) == original.visits(2), "launches are shuffled by their own number"
+
+
+def test_who_failed_before_a_resume_stays_out(play: Play) -> None:
+    failure = Failure(during="time", cause="it broke")
+    done = {"a": Observed(), "bad": Observed(failure=failure)}
+    end, theatre = play(["a", "bad"], done=done, first_launch=1)
+    assert "bad" not in theatre.launches
+    assert end.observed["bad"].failure == failure
+    assert keys(end.observed["a"]) == [(1, 0), (1, 1), (1, 2)]
+
+
+def test_progress_rises_to_the_whole_and_tells_the_time_left(play: Play) -> None:
+    told: list[tuple[str, float, float | None]] = []
+    play(["a", "b"], launches=2, rounds=3, progress=lambda *seen: told.append(seen))
+    shares = [share for _, share, _ in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    assert told[-1][0] == "launch 2 of 2, round 3 of 3"
+    left = [seconds for text, _, seconds in told if "round" in text]
+    assert all(seconds is not None and seconds >= 0 for seconds in left)
+    assert any("loading a" in text for text, _, _ in told)
