@@ -27,7 +27,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(command: list[str], place: Path) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
-        command, cwd=place, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+        command,
+        cwd=place,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     # A noisy machine may leave a p99 undecided, which is 4.
     assert done.returncode in ({0, 4} if "optimize" in command[-1] else {0}), done.stderr
@@ -75,9 +80,18 @@ def test_the_pass_of_the_readme_is_a_pass_that_works(tmp_path: Path) -> None:
     source, workspace = tmp_path / "source", tmp_path / "workspace"
     source.mkdir()
     workspace.mkdir()
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), source / "model.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10),
+        source / "model.onnx",
+    )
     specs = (TensorSpec(name="x", dtype="float32", shape=("batch", 2)),)
-    seal(source, Draft(main="model.onnx", inputs=specs, outputs=specs), "onnx", (LineageStep(transformation="source"),), "")
+    seal(
+        source,
+        Draft(main="model.onnx", inputs=specs, outputs=specs),
+        "onnx",
+        (LineageStep(transformation="source"),),
+        "",
+    )
 
     step = names["Simplify"]()
     step.apply(Artifact.open(source), BuildContext(workspace, tmp_path, 0, {}, tmp_path))

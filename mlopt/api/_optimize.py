@@ -134,7 +134,7 @@ class Overrides(NamedTuple):
 
 
 def optimize(
-    project: Path = Path("."),
+    project: Path = Path(),
     *,
     out: Path | None = None,
     recipes: Sequence[str] = (),
@@ -199,7 +199,7 @@ def optimize(
 
 
 def plan(
-    project: Path = Path("."),
+    project: Path = Path(),
     *,
     recipes: Sequence[str] = (),
     providers: Sequence[str] = (),

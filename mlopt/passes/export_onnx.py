@@ -70,7 +70,7 @@ class ExportOnnx(Pass):
             context.emit(f"exporting with the {exporter} exporter")
             try:
                 self._export(exporter, module, manifest.inputs, model.outputs, example, path)
-            except Exception as e:  # the exporters raise anything
+            except Exception as e:  # noqa: BLE001  # the exporters raise anything
                 tried[exporter] = f"{type(e).__name__}: {_first_line(e)}"
                 for leftover in context.workspace.iterdir():
                     leftover.unlink()

@@ -176,7 +176,7 @@ def preprocess(source: Path, target: Path) -> str:
     for variant, skip in (("full", False), ("without symbolic shape inference", True)):
         try:
             quant_pre_process(str(source), str(target), skip_symbolic_shape=skip)
-        except Exception as e:  # sympy and onnx raise anything
+        except Exception as e:  # noqa: BLE001  # sympy and onnx raise anything
             failure = e
             continue
         return variant

@@ -10,7 +10,7 @@ from mlopt.workers import Limits
 REPORT_S = 4.0
 """Kept back for deciding and for writing the report."""
 
-BUILD_SHARE = 0.5
+BUILD_SHARE = 0.6
 SELECTION_SHARE = 0.6
 """Of what is left after building, what the first measurement may take; the rest confirms."""
 

@@ -11,16 +11,15 @@ from mlopt.errors import ConfigError
 from mlopt.machine import usable_cpus
 from mlopt.passes import PASSES
 from mlopt.pipeline.prepared import Prepared
-from mlopt.project import MetricSpec
+from mlopt.project import LoadedProject, MetricSpec
 from mlopt.providers import resolve_provider
 from mlopt.recipe import FoundRecipe, find_recipe, list_recipes
 from mlopt.runners import RUNNERS
 from mlopt.search import FixedList
+from mlopt.types.artifact import Format
 from mlopt.types.budget import BudgetLine
 from mlopt.types.candidate import PlannedCandidate, Role
 from mlopt.types.plan import Margin, Plan, SplitSummary
-from mlopt.types.artifact import Format
-from mlopt.project import LoadedProject
 
 REFERENCE = "pytorch"
 

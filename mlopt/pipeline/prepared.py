@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -126,6 +125,6 @@ def _store_snapshot(cache: Cache, directory: Path) -> Path:
 def _move(cache: Cache, kind: str, key: str, directory: Path) -> Path:
     def fill(target: Path) -> None:
         for path in directory.iterdir():
-            os.replace(path, target / path.name)
+            path.replace(target / path.name)
 
     return cache.get_or_build(kind, key, fill)[0]

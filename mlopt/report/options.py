@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from mlopt.report.effects import Effect, effects
 from mlopt.report.evidence import is_timed
-from mlopt.report.text import code, plural, prose, significant, without_paths
+from mlopt.report.text import code, plural, prose, without_paths
 from mlopt.types.artifact import LineageStep
 from mlopt.types.measurement import Placement
 from mlopt.types.run import CandidateResult, Run

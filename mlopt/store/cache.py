@@ -73,7 +73,7 @@ class Cache:
                 build(workspace)
                 place = self._place(kind, key)
                 place.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(workspace, place)
+                workspace.replace(place)
         return place, False
 
     @contextmanager

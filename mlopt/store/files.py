@@ -18,13 +18,14 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Replaces ``path`` by ``content`` in one step."""
     data = content.encode() if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -40,7 +41,7 @@ def write_array(base: Path, relative: str, **arrays: np.ndarray[Any, Any]) -> Ar
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp.npz")
     np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]  # numpy types allow_pickle first
-    os.replace(temporary, path)
+    temporary.replace(path)
     first = next(iter(arrays.values()))
     return ArrayRef(
         path=relative, sha256=sha256_file(path), dtype=str(first.dtype), shape=first.shape

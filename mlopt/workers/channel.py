@@ -15,7 +15,7 @@ def open_channel() -> TextIO:
     Returns:
         The channel; one JSON document a line.
     """
-    global _channel
+    global _channel  # noqa: PLW0603  # a process has one
     _channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return _channel

@@ -46,7 +46,7 @@ def _answer(call: Callable[..., Any], arguments: dict[str, Any], describe: bool 
         return result
     except MloptError as e:
         send({"error": {"kind": type(e).__name__, "message": str(e)}})
-    except Exception as e:
+    except Exception as e:  # noqa: BLE001  # foreign code; the parent raises it again
         traceback.print_exc()
         message = f"{type(e).__name__}: {e}".strip().splitlines()[0]
         send({"error": {"kind": None, "message": message[:500]}})

@@ -61,7 +61,7 @@ class Worker:
         """
         self._limits = limits
         self._on_event = on_event
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # closed by close
         self._process = subprocess.Popen(
             # -P: the current directory must not shadow anybody's modules.
             [sys.executable, "-P", "-m", "mlopt.workers.child"],

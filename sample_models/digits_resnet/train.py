@@ -11,13 +11,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import data
 import torch
+from model import build
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
-
-import data
-from model import build
 
 SEED = 0
 # Fixed, because how a sum is cut between threads changes how it rounds.

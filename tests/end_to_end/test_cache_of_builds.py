@@ -35,7 +35,10 @@ def torch_project(tmp_path: Path) -> Path:
     (tmp_path / "model.py").write_text(MODEL)
     torch.manual_seed(0)
     layer = torch.nn.Linear(8, 3)
-    save_file({"layer.weight": layer.weight.detach(), "layer.bias": layer.bias.detach()}, tmp_path / "w.safetensors")
+    save_file(
+        {"layer.weight": layer.weight.detach(), "layer.bias": layer.bias.detach()},
+        tmp_path / "w.safetensors",
+    )
     for seed, split in enumerate(("selection", "holdout")):
         features = np.random.default_rng(seed).normal(size=(128, 8)).astype(np.float32)
         target = layer(torch.from_numpy(features)).argmax(1).numpy()
@@ -62,14 +65,20 @@ def test_only_what_changed_is_built_again(torch_project: Path, tmp_path: Path) -
         return api.optimize(torch_project, out=tmp_path / "out")
 
     first = run()
-    assert cached(first) == {"fp32": 0, "int8-dynamic": 1}, "the export that both share is built once"
+    assert cached(first) == {"fp32": 0, "int8-dynamic": 1}, (
+        "the export that both share is built once"
+    )
 
     (torch_project / "README.md").write_text("not code")
     assert cached(run()) == {"fp32": 1, "int8-dynamic": 2}, "no code changed, nothing is built"
 
     model = torch_project / "model.py"
-    model.write_text(MODEL.replace("return self.layer(features)", "return self.layer(features) * 2"))
+    model.write_text(
+        MODEL.replace("return self.layer(features)", "return self.layer(features) * 2")
+    )
     edited = run()
-    assert cached(edited) == {"fp32": 0, "int8-dynamic": 1}, "forward changed, with the same weights"
+    assert cached(edited) == {"fp32": 0, "int8-dynamic": 1}, (
+        "forward changed, with the same weights"
+    )
     hashes = [r.run.candidate("fp32").artifact_sha256 for r in (first, edited)]
     assert hashes[0] != hashes[1]

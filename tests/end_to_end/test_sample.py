@@ -61,7 +61,15 @@ def test_the_directory_of_the_run_has_every_file(sample_run: SampleRun) -> None:
     directory = sample_run.directory
     names = {path.name for path in directory.iterdir()}
 
-    assert names >= {"plan.json", "candidates.jsonl", "run.json", "adr.md", "plots", "samples", "model"}
+    assert names >= {
+        "plan.json",
+        "candidates.jsonl",
+        "run.json",
+        "adr.md",
+        "plots",
+        "samples",
+        "model",
+    }
     assert len((directory / "candidates.jsonl").read_text().splitlines()) == 4
     assert {p.name for p in (directory / "plots").iterdir()} == {"tradeoff.svg", "latency.svg"}
     plan_hash = hashlib.sha256((directory / "plan.json").read_bytes()).hexdigest()
@@ -92,7 +100,9 @@ def test_raw_samples_are_kept_whole(sample_run: SampleRun) -> None:
         assert set(launches) == set(range(5))
         sizes = {int(((launches == k) & (rounds == r)).sum()) for k in range(5) for r in range(12)}
         assert len(sizes) == 1, "every block has the same number of samples"
-        assert np.median(samples[:, 0]) / 1e6 == pytest.approx(measurement["p50_ms"]["value"], rel=1e-9)
+        assert np.median(samples[:, 0]) / 1e6 == pytest.approx(
+            measurement["p50_ms"]["value"], rel=1e-9
+        )
 
 
 def test_the_shipped_model_answers_as_was_measured_with_its_session_settings(
@@ -105,7 +115,9 @@ def test_the_shipped_model_answers_as_was_measured_with_its_session_settings(
     assert settings["runner"] == "onnxruntime"
     options = ort.SessionOptions()
     options.intra_op_num_threads = settings["settings"]["intra_op_threads"]
-    session = ort.InferenceSession(model / "model.onnx", options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        model / "model.onnx", options, providers=["CPUExecutionProvider"]
+    )
     folder = sample_run.directory / "samples" / "holdout"
     stored = next(folder.glob("*-int8-static-predictions.npz"))
     with np.load(stored) as file:
@@ -155,7 +167,9 @@ def test_profile_times_the_model_of_a_run(sample_run: SampleRun) -> None:
 
 
 def test_dry_run_prints_the_plan_and_makes_nothing(tmp_path: Path) -> None:
-    finished = mlopt(["optimize", str(SAMPLE), "--dry-run", "--batch-size", "1", "--batch-size", "8"], tmp_path)
+    finished = mlopt(
+        ["optimize", str(SAMPLE), "--dry-run", "--batch-size", "1", "--batch-size", "8"], tmp_path
+    )
 
     assert finished.code == 0, finished.err
     for word in ("int8-static", "export_onnx", "holdout", "900", "batch-8", "p99 <= 5 ms"):

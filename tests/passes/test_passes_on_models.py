@@ -110,7 +110,9 @@ def test_when_no_exporter_works_the_reason_of_each_is_given(bench: Bench) -> Non
         "return torch.linalg.eigvals(image.squeeze(1)).real",
     )
 
-    with pytest.raises(BuildError, match=r"no exporter can export the model \(dynamo: .*torchscript: "):
+    with pytest.raises(
+        BuildError, match=r"no exporter can export the model \(dynamo: .*torchscript: "
+    ):
         bench.apply("export_onnx", bench.source(code))
 
 
@@ -127,12 +129,18 @@ def test_a_fixed_batch_axis_stays_fixed(bench: Bench) -> None:
     exported = bench.apply("export_onnx", bench.source(CNN, inputs=fixed))
     quantized = bench.apply("int8_static", exported)
 
-    shape = ort.InferenceSession(quantized.main_file, providers=["CPUExecutionProvider"]).get_inputs()[0].shape
+    shape = (
+        ort.InferenceSession(quantized.main_file, providers=["CPUExecutionProvider"])
+        .get_inputs()[0]
+        .shape
+    )
     assert shape == [2, 1, 8, 8]
 
 
 @pytest.mark.parametrize("calibration", ["minmax", "entropy", "percentile"])
-def test_static_int8_quantizes_every_product_and_stays_close(bench: Bench, calibration: str) -> None:
+def test_static_int8_quantizes_every_product_and_stays_close(
+    bench: Bench, calibration: str
+) -> None:
     exported = bench.apply("export_onnx", bench.source(CNN))
     quantized = bench.apply("int8_static", exported, calibration=calibration, percentile=99.999)
 
@@ -143,7 +151,9 @@ def test_static_int8_quantizes_every_product_and_stays_close(bench: Bench, calib
     assert np.abs(found - wanted).mean() < 0.15 * np.abs(wanted).mean()
     assert np.abs(found - wanted).max() > 0
     options = ort.SessionOptions()
-    options.optimized_model_filepath = str(quantized.directory.parent / f"optimized-{calibration}.onnx")
+    options.optimized_model_filepath = str(
+        quantized.directory.parent / f"optimized-{calibration}.onnx"
+    )
     options.log_severity_level = 3
     ort.InferenceSession(quantized.main_file, options, providers=["CPUExecutionProvider"])
     fused = {n.op_type for n in onnx.load(options.optimized_model_filepath).graph.node}
@@ -227,7 +237,8 @@ def test_calibration_memory_does_not_grow_with_the_calibration_set(
 from torch import nn
 
 def build():
-    return nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    wide = [nn.Conv2d(1, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 4, 3)]
+    return nn.Sequential(*wide, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 """
     peaks = {
         count: run_task(

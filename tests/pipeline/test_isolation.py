@@ -62,7 +62,11 @@ def test_a_build_that_is_killed_hangs_hoards_or_raises_costs_that_candidate_only
 def test_a_candidate_that_misbehaves_while_scored_or_timed_costs_that_candidate_only(
     onnx_project: Callable[..., Path], tmp_path: Path
 ) -> None:
-    faulty = [f"faulty_{fault}_{when}" for fault in ("kill", "hang", "hoard") for when in ("score", "time")]
+    faulty = [
+        f"faulty_{fault}_{when}"
+        for fault in ("kill", "hang", "hoard")
+        for when in ("score", "time")
+    ]
     project = onnx_project(limits=LIMITS, providers=["cpu", *faulty])
 
     result = api.optimize(project, out=tmp_path / "reports")

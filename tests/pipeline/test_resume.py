@@ -65,7 +65,10 @@ def test_a_run_that_was_killed_while_timing_keeps_its_launches_and_goes_on(
     from mlopt.store.files import read_arrays
 
     kept = read_arrays(run_dir, evidence.measurements[0].samples)["samples"].tolist()
-    assert before["observed"]["fp32"]["samples"]["1"] == kept[: len(before["observed"]["fp32"]["samples"]["1"])]
+    assert (
+        before["observed"]["fp32"]["samples"]["1"]
+        == kept[: len(before["observed"]["fp32"]["samples"]["1"])]
+    )
 
 
 def test_ctrl_c_while_timing_ends_with_130_and_a_report_marked_partial(
@@ -101,7 +104,11 @@ def test_a_run_is_not_resumed_on_other_data(slow_project: Path, tmp_path: Path) 
     process.wait()
     (slow_project / "selection.npz").write_bytes((slow_project / "calibration.npz").read_bytes())
     (slow_project / "calibration.npz").unlink()
-    text = (slow_project / "mlopt.yaml").read_text().replace("  calibration:\n    npz: calibration.npz\n", "")
+    text = (
+        (slow_project / "mlopt.yaml")
+        .read_text()
+        .replace("  calibration:\n    npz: calibration.npz\n", "")
+    )
     (slow_project / "mlopt.yaml").write_text(text)
 
     with pytest.raises(RunError, match="the data changed since it began"):

@@ -36,11 +36,11 @@ def test_intervals_of_quantiles_cover(
 ) -> None:
     many = log_latencies(kind, np.random.default_rng(99), (2000, 1, 400), launch_sd)
     truth = {q: float(np.exp(np.quantile(many, q))) for q in (0.5, 0.99)}
-    held = {q: 0 for q in truth}
+    held = dict.fromkeys(truth, 0)
     for run in range(RUNS):
         rounds = latencies(kind, np.random.default_rng((1, run)), (5, 20, 50), launch_sd)
-        for q in truth:
-            held[q] += holds(quantile(rounds, q, seed=run, resamples=RESAMPLES), truth[q])
+        for q, value in truth.items():
+            held[q] += holds(quantile(rounds, q, seed=run, resamples=RESAMPLES), value)
     assert LOWEST <= held[0.5] / RUNS <= HIGHEST
     assert LOWEST <= held[0.99] / RUNS <= HIGHEST
 

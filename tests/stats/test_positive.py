@@ -20,7 +20,11 @@ def test_intervals_stay_above_zero_however_much_launches_differ(
     launches: tuple[float, ...],
 ) -> None:
     rounds = uneven(launches)
-    for estimate in (quantile(rounds, 0.5, seed=0), quantile(rounds, 0.9, seed=0), mean(rounds, seed=0)):
+    for estimate in (
+        quantile(rounds, 0.5, seed=0),
+        quantile(rounds, 0.9, seed=0),
+        mean(rounds, seed=0),
+    ):
         assert estimate.low is not None
         assert 0 < estimate.low < estimate.value
 
