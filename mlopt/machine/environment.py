@@ -5,8 +5,6 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-import psutil
-
 from mlopt.machine.limits import usable_cpus, usable_memory_bytes
 from mlopt.machine.processor import read_processor
 from mlopt.types.run import Environment
@@ -40,6 +38,8 @@ def describe_environment(providers: tuple[str, ...]) -> Environment:
     Args:
         providers: Execution providers that are available, found by the caller.
     """
+    import psutil
+
     processor = read_processor()
     return Environment(
         cpu=processor.model,

@@ -10,8 +10,6 @@ import math
 import os
 from pathlib import Path
 
-import psutil
-
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -37,6 +35,8 @@ def cpu_quota(cgroup: Path = CGROUP) -> float | None:
 
 def usable_memory_bytes(cgroup: Path = CGROUP) -> int:
     """Memory that may still be taken: what is available, capped by what the cgroup has left."""
+    import psutil
+
     available = int(psutil.virtual_memory().available)
     for limit_file, usage_file, stat_file, cache in (
         ("memory.max", "memory.current", "memory.stat", "inactive_file"),

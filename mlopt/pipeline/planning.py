@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mlopt import stats
 from mlopt.decision import SELECTION_RULE
-from mlopt.errors import ConfigError
+from mlopt.errors import ConfigError, UnavailableError
 from mlopt.machine import usable_cpus
 from mlopt.passes import PASSES
 from mlopt.pipeline.prepared import Prepared
@@ -40,8 +40,7 @@ def candidate_space(loaded: LoadedProject) -> Space:
     """
     project = loaded.project
     source: Format = project.model.produces
-    for name in {*project.providers, project.baseline.provider}:
-        resolve_provider(name).require()
+    _require_providers((*project.providers, project.baseline.provider))
     found = _recipes(loaded)
     baseline_recipe = find_recipe(project.baseline.recipe, loaded.directory)
     if (reason := baseline_recipe.recipe.refuses(source)) is not None:
@@ -127,6 +126,27 @@ def warnings_of(plan: Plan) -> list[str]:
                 "wider margin."
             )
     return found
+
+
+def _require_providers(names: Sequence[str]) -> None:
+    """Checks every provider before it complains of any.
+
+    Raises:
+        ConfigError: Some are unknown.
+        UnavailableError: Some cannot be used here.
+    """
+    unknown, unavailable = [], []
+    for name in dict.fromkeys(names):
+        try:
+            resolve_provider(name).require()
+        except ConfigError as e:
+            unknown.append(str(e))
+        except UnavailableError as e:
+            unavailable.append(str(e))
+    if unknown:
+        raise ConfigError("\n".join(unknown))
+    if unavailable:
+        raise UnavailableError("\n".join(unavailable))
 
 
 def _recipes(loaded: LoadedProject) -> list[FoundRecipe]:

@@ -10,7 +10,7 @@ from mlopt import __version__
 from mlopt.errors import DataError, WorkerError
 from mlopt.machine.environment import library_versions
 from mlopt.pipeline.seal import seal
-from mlopt.project import FILE, LoadedProject
+from mlopt.project import LoadedProject
 from mlopt.store.cache import Cache
 from mlopt.store.hashing import sha256_file, sha256_json, sha256_sources
 from mlopt.store.snapshot import Snapshot
@@ -59,7 +59,7 @@ def prepare(
         DataError: A split breaks the contract.
         ModelError: The model cannot be loaded, or does not accept the data.
     """
-    project, directory = loaded
+    project, directory, file = loaded
     files = {key: sha256_file(directory / path) for key, path in project.model.files().items()}
     sources = sha256_sources(directory)
     model_hash = sha256_json({"files": files, "model": project.model.model_dump(mode="json")})
@@ -83,7 +83,7 @@ def prepare(
         if known is not None:
             outputs = [o.model_dump(mode="json") for o in Artifact.open(known).manifest.outputs]
         arguments = {
-            "project_file": str(directory / FILE),
+            "project_file": str(file),
             "snapshots": str(snapshots),
             "model_workspace": None if known is not None else str(model),
             "outputs": outputs,

@@ -27,10 +27,12 @@ class LoadedProject(NamedTuple):
 
     Attributes:
         directory: Absolute; all paths in the file are relative to it.
+        file: The file itself, absolute.
     """
 
     project: Project
     directory: Path
+    file: Path
 
 
 def load_project(path: Path) -> LoadedProject:
@@ -53,7 +55,7 @@ def load_project(path: Path) -> LoadedProject:
     project = _parse(raw, file.parent.resolve(), problems)
     problems.raise_if_any(ConfigError)
     assert project is not None  # otherwise there were problems
-    return LoadedProject(project, file.parent.resolve())
+    return LoadedProject(project, file.parent.resolve(), file.resolve())
 
 
 def _parse(raw: dict[str, Any], directory: Path, problems: Problems) -> Project | None:

@@ -6,6 +6,7 @@ every split has passed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -222,6 +223,38 @@ def check_labels(snapshot: Snapshot, split: str, classes: int) -> None:
             f"data.{split}: the labels range from {low} to {high}, and the model knows the classes 0 to {most}. "
             "Map the labels to them."
         )
+
+
+def check_values(snapshot: Snapshot, split: str, output: TensorSpec) -> None:
+    """Checks that a regression has one target for each value of the model's output.
+
+    Raises:
+        DataError: It has more or fewer.
+    """
+    targets = snapshot.targets
+    if targets is None:
+        return
+    sizes = [size for size in output.shape[1:] if isinstance(size, int)]
+    if math.prod(sizes) != math.prod(targets.shape[1:]):
+        raise DataError(
+            f"data.{split}: the targets have shape {list(targets.shape)}, and the output "
+            f"'{output.name}' has shape [{', '.join(map(str, output.shape))}]. A regression has one "
+            "target for each value of the output."
+        )
+
+
+def check_fills_a_batch(snapshots: Mapping[str, Snapshot], batch_size: int) -> None:
+    """Checks that every split fills one batch of a model whose batch size is fixed.
+
+    Raises:
+        DataError: One is too small.
+    """
+    for split, snapshot in snapshots.items():
+        if snapshot.examples < batch_size:
+            raise DataError(
+                f"data.{split} has {snapshot.examples} examples, and the model takes batches of "
+                f"exactly {batch_size}. Give it at least {batch_size}."
+            )
 
 
 def check_overlap(snapshots: Mapping[str, Snapshot]) -> None:

@@ -10,15 +10,21 @@ _channel: TextIO | None = None
 
 
 def open_channel() -> TextIO:
-    """Takes standard output for messages, and sends what anybody prints to standard error.
+    """Takes standard input and output for messages; whoever else reads or prints does not see them.
+
+    What anybody prints goes to standard error, and what anybody reads is at its end.
 
     Returns:
-        The channel; one JSON document a line.
+        The requests of the parent; one JSON document a line.
     """
     global _channel  # noqa: PLW0603  # a process has one
     _channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    return _channel
+    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return requests
 
 
 def send(message: dict[str, Any]) -> None:

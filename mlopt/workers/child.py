@@ -24,9 +24,9 @@ def main() -> None:
     """Serves until standard input ends."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
-    open_channel()
+    requests = open_channel()
     instance: Any = None
-    for line in sys.stdin:
+    for line in requests:
         request = json.loads(line)
         arguments = request.get("arguments", {})
         if "open" in request:

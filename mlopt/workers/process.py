@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
-import psutil
-
 from mlopt import errors
 from mlopt.errors import MloptError, WorkerError
 
@@ -111,11 +109,15 @@ class Worker:
 
     def pause(self) -> None:
         """Stops the process where it is: a thread pool that would go on spinning no longer does."""
+        import psutil
+
         with contextlib.suppress(psutil.Error):
             psutil.Process(self._process.pid).suspend()
 
     def resume(self) -> None:
         """Lets a paused process go on."""
+        import psutil
+
         with contextlib.suppress(psutil.Error):
             psutil.Process(self._process.pid).resume()
 
@@ -184,6 +186,8 @@ class Worker:
             )
 
     def _resident_bytes(self) -> int:
+        import psutil
+
         total = 0
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self._process.pid)

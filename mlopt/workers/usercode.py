@@ -46,7 +46,7 @@ def _import(name: str, project_dir: Path, place: str) -> ModuleType:
         raise ConfigError(
             f"{place}: no module '{name}' beside mlopt.yaml. {did_you_mean(name, own)}"
         ) from e
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         raise ConfigError(f"{place}: importing '{name}' raised {describe(e, project_dir)}") from e
     _refuse_shadowed(module, name, project_dir, place)
     return module

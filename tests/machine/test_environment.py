@@ -20,7 +20,7 @@ def _known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlopt.machine.environment.read_processor", lambda: processor)
     monkeypatch.setattr("mlopt.machine.environment.usable_cpus", lambda: 2)
     monkeypatch.setattr("mlopt.machine.environment.usable_memory_bytes", lambda: 4_000_000_000)
-    monkeypatch.setattr("mlopt.machine.environment.psutil.cpu_count", lambda: 64)
+    monkeypatch.setattr("psutil.cpu_count", lambda: 64)
 
 
 def test_describes_processor_limits_and_versions() -> None:

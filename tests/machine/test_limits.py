@@ -34,7 +34,7 @@ def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def eight_gb(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = SimpleNamespace(available=8 * GB)
-    monkeypatch.setattr("mlopt.machine.limits.psutil.virtual_memory", lambda: memory)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
 
 
 def v1(quota: str, period: str) -> dict[str, str]:

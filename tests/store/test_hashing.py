@@ -51,15 +51,18 @@ def test_editing_a_source_changes_the_hash(project: Path, file: str) -> None:
     assert sha256_sources(project) != before
 
 
-def test_adding_renaming_and_removing_a_source_change_the_hash(project: Path) -> None:
+def test_adding_renaming_moving_and_removing_a_source_change_the_hash(project: Path) -> None:
     seen = {sha256_sources(project)}
     (project / "extra.py").write_text("")
     seen.add(sha256_sources(project))
     (project / "extra.py").rename(project / "other.py")
     seen.add(sha256_sources(project))
-    (project / "nets/block.py").unlink()
+    (project / "elsewhere").mkdir()
+    (project / "nets/block.py").rename(project / "elsewhere/block.py")
     seen.add(sha256_sources(project))
-    assert len(seen) == 4
+    (project / "elsewhere/block.py").unlink()
+    seen.add(sha256_sources(project))
+    assert len(seen) == 5
 
 
 @pytest.mark.parametrize(

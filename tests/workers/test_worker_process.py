@@ -30,7 +30,7 @@ from mlopt.workers import Limits, Worker
 
 worker = Worker("worker_tasks:Counter", {"start": 0}, Limits())
 worker.opened()
-print(worker.call("pids", {})[0], flush=True)
+print(worker.call("pid", {}), flush=True)
 time.sleep(300)
 """
 
@@ -190,7 +190,7 @@ def test_an_object_that_cannot_be_opened_raises_what_it_raised() -> None:
 def test_a_paused_worker_stands_still_and_goes_on_when_resumed(wait_until: WaitUntil) -> None:
     with Worker(TASKS + "Counter", {"start": 0}, Limits(PATIENCE_S)) as worker:
         worker.opened()
-        process = psutil.Process(worker.call("pids", {})[0])
+        process = psutil.Process(worker.call("pid", {}))
         worker.pause()
         wait_until(lambda: process.status() == psutil.STATUS_STOPPED)
         answers: list[int] = []

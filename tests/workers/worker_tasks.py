@@ -109,6 +109,9 @@ class Counter:
     def fail(self) -> None:
         raise RuntimeError("not this time")
 
+    def pid(self) -> int:
+        return os.getpid()
+
     def pids(self) -> list[int]:
         """Its own, and that of a child it starts."""
         if self.child is None:

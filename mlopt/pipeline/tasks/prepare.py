@@ -6,10 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from mlopt.project import load_project
-from mlopt.sources.contract import ReadLimits, check_labels, check_overlap, read_split
+from mlopt.sources.contract import (
+    ReadLimits,
+    check_fills_a_batch,
+    check_labels,
+    check_overlap,
+    check_values,
+    read_split,
+)
 from mlopt.store.snapshot import Snapshot
 from mlopt.types.tensors import TensorSpec
 from mlopt.workers import emit
+from mlopt.workers.usercode import load_object
 
 
 def prepare(
@@ -34,7 +42,10 @@ def prepare(
         DataError: A split breaks the contract.
         ModelError: The model cannot be loaded, or does not accept the data.
     """
-    project, directory = load_project(Path(project_file))
+    project, directory, _ = load_project(Path(project_file))
+    for i, metric in enumerate(project.metrics):
+        if metric.function is not None:
+            load_object(metric.function, directory, f"metrics[{i}].function")
     limits = ReadLimits(project.limits.examples, int(project.limits.data_mb * 1e6))
     found: dict[str, Snapshot] = {}
     for split, source in project.data.items():
@@ -43,12 +54,14 @@ def prepare(
         read_split(source, split, project.inputs, directory, target, limits)
         found[split] = Snapshot(target)
     check_overlap(found)
+    fixed = project.inputs[0].shape[0]
+    if isinstance(fixed, int):
+        check_fills_a_batch(found, fixed)
     draft = None
     if model_workspace is None:
         specs = [TensorSpec.model_validate(spec) for spec in outputs or []]
     else:
         emit("loading the model")
-        fixed = project.inputs[0].shape[0]
         example = next(found["selection"].batches(fixed if isinstance(fixed, int) else 2))
         written = project.model.materialise(
             Path(model_workspace), directory, project.inputs, project.outputs, example
@@ -58,4 +71,7 @@ def prepare(
         classes = specs[0].shape[1] if len(specs[0].shape) > 1 else 1
         for split, snapshot in found.items():
             check_labels(snapshot, split, classes if isinstance(classes, int) else 1)
+    elif any(metric.function is None for metric in project.metrics):
+        for split, snapshot in found.items():
+            check_values(snapshot, split, specs[0])
     return {"splits": list(found), "draft": draft}
