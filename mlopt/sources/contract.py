@@ -187,6 +187,22 @@ def _refuse_too_many(writer: SnapshotWriter, place: str, limits: ReadLimits) -> 
         )
 
 
+def classes_of(output: TensorSpec) -> int:
+    """The number of classes that an output of shape (N, C) tells apart; 1 for one of shape (N,).
+
+    Raises:
+        DataError: It has another shape.
+    """
+    classes = output.shape[1] if len(output.shape) > 1 else 1
+    if len(output.shape) > 2 or not isinstance(classes, int):
+        raise DataError(
+            f"task: the output '{output.name}' has shape [{', '.join(map(str, output.shape))}]; a "
+            "classification scores [batch, classes] or [batch]. Name another output first in "
+            "'outputs', or reduce it in the model."
+        )
+    return classes
+
+
 def check_labels(snapshot: Snapshot, split: str, classes: int) -> None:
     """Checks that the targets of a classification are class numbers.
 

@@ -95,4 +95,9 @@ class Artifact(Record):
             raise RunError(
                 f"{path} is damaged or was written by another version of mlopt: {e}"
             ) from e
+        if manifest.schema_version > SCHEMA_VERSION:
+            raise RunError(
+                f"{path} has schema version {manifest.schema_version}; this mlopt reads up to "
+                f"{SCHEMA_VERSION}. Upgrade mlopt to read it."
+            )
         return cls(directory=directory, manifest=manifest)

@@ -39,7 +39,7 @@ class Verdict(Record):
     def _value(self, value: float) -> str:
         if self.unit in {"ms", "bytes"}:
             return format_quantity(f"_{self.unit}", value)
-        return f"{value:+.4f}"
+        return f"{value:+.4g}"
 
 
 class Rejection(Record):

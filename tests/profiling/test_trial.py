@@ -49,7 +49,9 @@ class Theatre:
         self.blocks: list[tuple[int, str, int, int, int]] = []
         self.launches: dict[str, int] = {}
         self.opened: list[dict[str, Any]] = []
+        self.limits: list[tuple[float, float | None]] = []
         self.now = 1000.0
+        self.end = 1000.0
 
     def visits(self, launch: int, size: int = 1) -> list[str]:
         """Who was visited in a launch, in order; the pilots are left out."""
@@ -80,11 +82,13 @@ class FakeWorker:
 
     def opened(self, seconds: float | None = None) -> None:
         self._alone()
+        self.theatre.limits.append((self.theatre.end - self.theatre.now, seconds))
         self.theatre.now += self.script.load_s
         self._fail("open")
 
     def call(self, method: str, arguments: dict[str, Any], seconds: float | None = None) -> Any:
         self._alone()
+        self.theatre.limits.append((self.theatre.end - self.theatre.now, seconds))
         if method == "describe":
             return {"cold_start_ns": (self.launch + 1) * 100 * MS, "nodes": {"cpu": 3}}
         if method == "peak_rss_bytes":
@@ -153,6 +157,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
         for script in cast.values():
             script.ns = {size: script.ns[size] for size in sizes}
         theatre = Theatre(cast)
+        theatre.end += time_s or 0
         theatres.append(theatre)
         monkeypatch.setattr(
             trial, "Worker", lambda _, arguments, __: FakeWorker(theatre, arguments)
@@ -397,8 +402,34 @@ def test_a_launch_whose_time_goes_into_loading_still_has_one_round(play: Play) -
 def test_no_block_begins_after_the_deadline(play: Play) -> None:
     scripts = {name: Script({1: 1000 * MS}) for name in ("a", "b")}
     end, theatre = play(scripts, launches=5, rounds=10, time_s=20)
-    assert theatre.now < 1000 + 20 + 2 * 12, "at most the block that was running"
+    # The pilots take 5 s each and the first block ends at 22 s: the second one does not begin.
+    assert len(theatre.blocks) == 1
+    assert theatre.now == pytest.approx(1000 + 22)
     assert "the time limit" in end.stopped_because
+
+
+def test_who_is_ended_by_the_time_limit_has_not_failed(play: Play) -> None:
+    ended = WorkerFailure("ran longer than its limit of 12 s", "")
+    scripts = {"a": Script({1: 1000 * MS}, fails=(0, 0, ended))}  # it would end at 17 s
+    end, _ = play(scripts, launches=1, time_s=18)
+    assert end.observed["a"].failure is not None
+    end, _ = play(scripts, launches=1, time_s=16)
+    assert end.observed["a"].failure is None
+    assert "the time limit" in end.stopped_because
+
+
+@pytest.mark.parametrize("time_s", [None, 100.0])
+def test_no_call_may_take_much_longer_than_the_time_that_is_left(
+    play: Play, time_s: float | None
+) -> None:
+    _, theatre = play(["a", "b"], time_s=time_s)
+    assert len(theatre.limits) > 10
+    for left, limit in theatre.limits:
+        if time_s is None:
+            assert limit is None
+        else:
+            assert limit is not None
+            assert left <= limit <= left + 30
 
 
 def test_a_deadline_that_is_over_measures_nothing(play: Play) -> None:
@@ -441,6 +472,13 @@ def test_a_resumed_trial_adds_the_launches_that_are_left(play: Play) -> None:
     assert resumed.observed is done
     assert resumed.stopped_because == whole.stopped_because
     assert theatre.visits(0) == original.visits(2), "launches are shuffled by their own number"
+
+
+def test_a_resumed_trial_keeps_the_size_of_its_blocks(play: Play) -> None:
+    done = {"a": Observed(samples={1: [(MS, 0, number) for number in range(3) for _ in range(40)]})}
+    slower = {"a": Script({1: 2 * MS})}
+    _, theatre = play(slower, launches=2, rounds=3, done=done, first_launch=1)
+    assert [block[3] for block in theatre.blocks] == [40, 40, 40]
 
 
 def test_who_failed_before_a_resume_stays_out(play: Play) -> None:

@@ -25,13 +25,10 @@ IsGone = Callable[[int], bool]
 WaitUntil = Callable[[Callable[[], bool]], None]
 
 PARENT = """
-import time
 from mlopt.workers import Limits, Worker
 
-worker = Worker("worker_tasks:Counter", {"start": 0}, Limits())
+worker = Worker("worker_tasks:busy", {}, Limits(), lambda pid, _: print(pid, flush=True))
 worker.opened()
-print(worker.call("pid", {}), flush=True)
-time.sleep(300)
 """
 
 
@@ -247,7 +244,9 @@ def test_closing_twice_is_no_error() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
-def test_a_worker_dies_when_its_parent_is_killed(is_gone: IsGone, wait_until: WaitUntil) -> None:
+def test_a_worker_dies_when_its_parent_is_killed_also_while_it_is_busy(
+    is_gone: IsGone, wait_until: WaitUntil
+) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
     try:
         assert parent.stdout is not None

@@ -69,6 +69,11 @@ def hang() -> None:
     time.sleep(300)
 
 
+def busy() -> None:
+    emit(str(os.getpid()))
+    time.sleep(300)
+
+
 def hang_with_events() -> None:
     while True:
         emit("still at it")

@@ -12,6 +12,7 @@ from mlopt.sources.contract import (
     check_labels,
     check_overlap,
     check_values,
+    classes_of,
     read_split,
 )
 from mlopt.store.snapshot import Snapshot
@@ -68,9 +69,8 @@ def prepare(
         )
         specs, draft = list(written.outputs), written.model_dump(mode="json")
     if project.resolved_task == "classification":
-        classes = specs[0].shape[1] if len(specs[0].shape) > 1 else 1
         for split, snapshot in found.items():
-            check_labels(snapshot, split, classes if isinstance(classes, int) else 1)
+            check_labels(snapshot, split, classes_of(specs[0]))
     elif any(metric.function is None for metric in project.metrics):
         for split, snapshot in found.items():
             check_values(snapshot, split, specs[0])
