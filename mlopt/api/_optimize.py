@@ -14,23 +14,24 @@ from typing import Any, NamedTuple
 
 from mlopt import __version__
 from mlopt.api._document import candidate_document
-from mlopt.errors import ConfigError, RunError
+from mlopt.api._overrides import Overrides
+from mlopt.errors import ConfigError
 from mlopt.machine import describe_environment, usable_memory_bytes
 from mlopt.pipeline.builder import Builder
 from mlopt.pipeline.deadline import Deadline
 from mlopt.pipeline.execute import Tools, execute
-from mlopt.pipeline.planning import candidate_space, make_plan, override_budget, warnings_of
+from mlopt.pipeline.planning import candidate_space, make_plan, warnings_of
 from mlopt.pipeline.prepared import Prepared, prepare
 from mlopt.pipeline.quality import Scorer
 from mlopt.pipeline.recorder import Recorder, utc_now
+from mlopt.pipeline.resume import refuse_changed
 from mlopt.pipeline.timing import Timer
 from mlopt.project import LoadedProject, Project, load_project
 from mlopt.providers import available_providers
 from mlopt.report import SummaryRow, quotable, summary_rows, write_report
 from mlopt.search import FixedList
 from mlopt.store.cache import Cache, default_cache_dir
-from mlopt.store.hashing import sha256_file
-from mlopt.store.rundir import PLAN, RunDirectory
+from mlopt.store.rundir import RunDirectory
 from mlopt.types.decision import Outcome
 from mlopt.types.events import Event, OnEvent
 from mlopt.types.plan import Plan
@@ -82,57 +83,6 @@ class OptimizeResult(NamedTuple):
         }
 
 
-class Overrides(NamedTuple):
-    """What the command line changes in a project."""
-
-    recipes: Sequence[str] = ()
-    providers: Sequence[str] = ()
-    budget: Sequence[str] = ()
-    max_drop: float | None = None
-    batch_sizes: Sequence[int] = ()
-    allow_fallback: bool = False
-
-    def apply(self, loaded: LoadedProject) -> LoadedProject:
-        """The project with the changes.
-
-        Raises:
-            ConfigError: A value is wrong, or does not fit the rest.
-        """
-        project = loaded.project
-        changes: dict[str, Any] = {}
-        if self.recipes:
-            changes["recipes"] = tuple(self.recipes)
-        if self.providers:
-            changes["providers"] = tuple(self.providers)
-        if self.budget:
-            changes["budget"] = override_budget(self.budget)
-        if self.batch_sizes:
-            if any(size < 1 for size in self.batch_sizes):
-                raise ConfigError("--batch-size must be at least 1.")
-            changes["batch_sizes"] = tuple(self.batch_sizes)
-        if self.allow_fallback:
-            changes["allow_fallback"] = True
-        if self.max_drop is not None:
-            changes["metrics"] = _with_max_drop(project, self.max_drop)
-        changed = project.model_copy(update=changes)
-        if mistakes := changed.mistakes():
-            raise ConfigError("\n".join(f"{place}: {message}" for place, message in mistakes))
-        return loaded._replace(project=changed)
-
-    def arguments(self) -> list[str]:
-        """The options that say the same on a command line."""
-        options = [
-            ("--recipe", self.recipes),
-            ("--provider", self.providers),
-            ("--budget", self.budget),
-        ]
-        words = [word for name, values in options for value in values for word in (name, value)]
-        words += [word for size in self.batch_sizes for word in ("--batch-size", str(size))]
-        if self.max_drop is not None:
-            words += ["--max-drop", str(self.max_drop)]
-        return [*words, "--allow-fallback"] if self.allow_fallback else words
-
-
 def optimize(
     project: Path = Path(),
     *,
@@ -181,7 +131,7 @@ def optimize(
             stored = RunDirectory(resume)
             run = stored.read_run()
             made = _prepare(loaded, cache, None, tell)
-            _refuse_changed(run, made, resume)
+            refuse_changed(run, made, resume)
             plan, directory = stored.read_plan(), stored
         else:
             plan, made = _plan(loaded, overrides, project, cache, seed, time_limit_s, tell)
@@ -293,42 +243,6 @@ def _new_run(plan: Plan, directory: RunDirectory) -> Run:
         candidates=tuple(CandidateResult(plan=candidate) for candidate in plan.candidates),
         warnings=plan.notes,
     )
-
-
-def _refuse_changed(run: Run, made: Prepared, path: Path) -> None:
-    """A run goes on only with the project, machine and libraries that it began with.
-
-    Raises:
-        RunError: One of them has changed, or the run has ended.
-    """
-    if run.status == "complete":
-        raise RunError(
-            f"{path} is complete: there is nothing to resume. Run 'mlopt report' to render it again."
-        )
-    if sha256_file(path / PLAN) != run.plan_sha256:
-        raise RunError(f"{path}/{PLAN} is not the plan that the run began with. Start a new run.")
-    here = describe_environment(())
-    before = run.environment
-    changed = {
-        "the project's Python code": run.plan.sources_sha256 != made.sources_sha256,
-        "the model": run.plan.model_sha256 != made.model_sha256,
-        "the data": run.plan.data != made.data,
-        "the machine": (here.cpu, here.cpus, here.cpu_flags)
-        != (before.cpu, before.cpus, before.cpu_flags),
-        "a library's version": here.libraries != before.libraries,
-    }
-    if found := [what for what, differs in changed.items() if differs]:
-        raise RunError(
-            f"{path} cannot be resumed: {' and '.join(found)} changed since it began, and only "
-            "measurements of one trial may be compared. Start a new run."
-        )
-
-
-def _with_max_drop(project: Project, max_drop: float) -> tuple[Any, ...]:
-    if not max_drop > 0:
-        raise ConfigError(f"--max-drop must be positive, and is {max_drop:g}.")
-    first = project.metrics[0].model_copy(update={"max_drop": max_drop, "max_drop_relative": None})
-    return (first, *project.metrics[1:])
 
 
 def _cache(use: bool, stack: ExitStack) -> Cache:

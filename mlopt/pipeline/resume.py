@@ -1,0 +1,41 @@
+"""Whether a run that was cut off may go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlopt.errors import RunError
+from mlopt.machine import describe_environment
+from mlopt.pipeline.prepared import Prepared
+from mlopt.store.hashing import sha256_file
+from mlopt.store.rundir import PLAN
+from mlopt.types.run import Run
+
+
+def refuse_changed(run: Run, made: Prepared, path: Path) -> None:
+    """A run goes on only with the project, machine and libraries that it began with.
+
+    Raises:
+        RunError: One of them has changed, or the run has ended.
+    """
+    if run.status == "complete":
+        raise RunError(
+            f"{path} is complete: there is nothing to resume. Run 'mlopt report' to render it again."
+        )
+    if sha256_file(path / PLAN) != run.plan_sha256:
+        raise RunError(f"{path}/{PLAN} is not the plan that the run began with. Start a new run.")
+    here = describe_environment(())
+    before = run.environment
+    changed = {
+        "the project's Python code": run.plan.sources_sha256 != made.sources_sha256,
+        "the model": run.plan.model_sha256 != made.model_sha256,
+        "the data": run.plan.data != made.data,
+        "the machine": (here.cpu, here.cpus, here.cpu_flags)
+        != (before.cpu, before.cpus, before.cpu_flags),
+        "a library's version": here.libraries != before.libraries,
+    }
+    if found := [what for what, differs in changed.items() if differs]:
+        raise RunError(
+            f"{path} cannot be resumed: {' and '.join(found)} changed since it began, and only "
+            "measurements of one trial may be compared. Start a new run."
+        )
