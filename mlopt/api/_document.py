@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from mlopt.types.estimate import Estimate
+from mlopt.types.measurement import Evidence
 from mlopt.types.run import CandidateResult
 
 
 def candidate_document(result: CandidateResult) -> dict[str, Any]:
     """One entry of ``candidates``.
 
-    Latencies are those of the selection at the first workload; metrics are those of the holdout
+    Latencies are those of the selection at the first workload, and under ``confirmation`` those
+    that the verdict stands on; metrics are those of the holdout
     where the candidate was confirmed on it, else of the selection split.
     """
     evidence = result.selection
-    timed = evidence.measurements[0] if evidence is not None and evidence.measurements else None
     return {
         "name": result.name,
         "role": result.plan.role,
@@ -23,16 +24,24 @@ def candidate_document(result: CandidateResult) -> dict[str, Any]:
         "provider": result.plan.provider,
         "status": result.status,
         "failure": None if result.failure is None else result.failure.model_dump(exclude={"log"}),
+        **_latencies(evidence),
+        "metrics": _metrics(result),
+        "size_bytes": result.size_bytes,
+        "peak_rss_bytes": _value(evidence.peak_rss_bytes if evidence else None),
+        "cold_start_ms": _value(evidence.cold_start_ms if evidence else None),
+        "confirmation": None if result.confirmation is None else _latencies(result.confirmation),
+    }
+
+
+def _latencies(evidence: Evidence | None) -> dict[str, Any]:
+    timed = evidence.measurements[0] if evidence is not None and evidence.measurements else None
+    return {
         "p50_ms": _value(timed.p50_ms if timed else None),
         "p50_ci_ms": interval(timed.p50_ms if timed else None),
         "p99_ms": _value(timed.p99_ms if timed else None),
         "p99_ci_ms": interval(timed.p99_ms if timed else None),
         "p50_ratio": _value(timed.p50_ratio if timed else None),
         "p50_ratio_ci": interval(timed.p50_ratio if timed else None),
-        "metrics": _metrics(result),
-        "size_bytes": result.size_bytes,
-        "peak_rss_bytes": _value(evidence.peak_rss_bytes if evidence else None),
-        "cold_start_ms": _value(evidence.cold_start_ms if evidence else None),
     }
 
 

@@ -24,7 +24,7 @@ from mlopt.pipeline.planning import candidate_space, make_plan, warnings_of
 from mlopt.pipeline.prepared import Prepared, prepare
 from mlopt.pipeline.quality import Scorer
 from mlopt.pipeline.recorder import Recorder, utc_now
-from mlopt.pipeline.resume import refuse_changed
+from mlopt.pipeline.resume import refuse_changed, reopen
 from mlopt.pipeline.timing import Timer
 from mlopt.project import LoadedProject, Project, load_project
 from mlopt.providers import available_providers
@@ -78,6 +78,7 @@ class OptimizeResult(NamedTuple):
             "status": self.run.status,
             "verdict": decision.outcome if decision is not None else "INCONCLUSIVE",
             "chosen": decision.chosen if decision is not None else None,
+            "verdicts": [v.model_dump(mode="json") for v in decision.verdicts] if decision else [],
             "baseline": self.run.baseline.name,
             "candidates": [candidate_document(c) for c in self.run.candidates],
         }
@@ -124,17 +125,23 @@ def optimize(
     start = time.monotonic()
     tell = on_event or (lambda event: None)
     overrides = Overrides(recipes, providers, budget, max_drop, batch_sizes, allow_fallback)
+    if resume is not None and (overrides != Overrides() or seed or time_limit_s is not None):
+        raise ConfigError(
+            "--resume goes on by the plan of its run: leave the other options out, or start a new run."
+        )
     with ExitStack() as stack:
         cache = _cache(use_cache, stack)
         loaded = overrides.apply(load_project(project))
         if resume is not None:
             stored = RunDirectory(resume)
             run = stored.read_run()
-            made = _prepare(loaded, cache, None, tell)
-            refuse_changed(run, made, resume)
             plan, directory = stored.read_plan(), stored
+            made = _prepare(loaded, cache, plan.seed, None, tell)
+            refuse_changed(run, made, resume)
+            run = reopen(run)
         else:
-            plan, made = _plan(loaded, overrides, project, cache, seed, time_limit_s, tell)
+            asked = Asked(project, overrides, seed, time_limit_s, keep_predictions, use_cache)
+            plan, made = _plan(loaded, asked, cache, tell)
             directory = RunDirectory.create(out or Path("reports"), plan.project, datetime.now(UTC))
             run = _new_run(plan, directory)
         recorder = Recorder(directory, run, tell)
@@ -142,9 +149,11 @@ def optimize(
             recorder.warn("check", warning)
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlopt-")))
         deadline = Deadline(plan.time_limit_s, start=start)
-        run = execute(_tools(plan, made, recorder, cache, deadline, work, keep_predictions))
-        tell(Event(phase="report", message="writing the report"))
-        write_report(directory.path)
+        try:
+            run = execute(_tools(plan, made, recorder, cache, deadline, work))
+        finally:
+            tell(Event(phase="report", message="writing the report"))
+            write_report(directory.path)
     return OptimizeResult(run, directory.path)
 
 
@@ -171,32 +180,52 @@ def plan(
     overrides = Overrides(recipes, providers, budget, max_drop, batch_sizes, allow_fallback)
     loaded = overrides.apply(load_project(project))
     tell = on_event or (lambda event: None)
-    cache = Cache(default_cache_dir())
-    return _plan(loaded, overrides, project, cache, seed, time_limit_s, tell)[0]
+    asked = Asked(project, overrides, seed, time_limit_s, keep_predictions=True, use_cache=True)
+    return _plan(loaded, asked, Cache(default_cache_dir()), tell)[0]
+
+
+class Asked(NamedTuple):
+    """What a run was asked for, as it stands in its plan."""
+
+    project: Path
+    overrides: Overrides
+    seed: int
+    time_limit_s: float | None
+    keep_predictions: bool
+    use_cache: bool
+
+    def command(self) -> str:
+        """The command line that asks for the same."""
+        words = ["mlopt", "optimize", _shown(self.project), *self.overrides.arguments()]
+        words += ["--seed", str(self.seed)] if self.seed else []
+        if self.time_limit_s is not None:
+            words += ["--time-limit", f"{self.time_limit_s:g}"]
+        words += [] if self.keep_predictions else ["--no-predictions"]
+        words += [] if self.use_cache else ["--no-cache"]
+        return shlex.join(words)
 
 
 def _plan(
-    loaded: LoadedProject,
-    overrides: Overrides,
-    path: Path,
-    cache: Cache,
-    seed: int,
-    time_limit_s: float | None,
-    tell: OnEvent,
+    loaded: LoadedProject, asked: Asked, cache: Cache, tell: OnEvent
 ) -> tuple[Plan, Prepared]:
-    if time_limit_s is not None and time_limit_s <= 0:
-        raise ConfigError(f"--time-limit must be positive, and is {time_limit_s:g}.")
+    limit = asked.time_limit_s
+    if limit is not None and limit <= 0:
+        raise ConfigError(f"--time-limit must be positive, and is {limit:g}.")
     space = candidate_space(loaded)
-    made = _prepare(loaded, cache, time_limit_s, tell)
-    words = ["mlopt", "optimize", _shown(path), *overrides.arguments()]
-    words += ["--seed", str(seed)] if seed else []
-    words += ["--time-limit", f"{time_limit_s:g}"] if time_limit_s is not None else []
-    command = shlex.join(words)
-    return make_plan(made, space, command=command, seed=seed, time_limit_s=time_limit_s), made
+    made = _prepare(loaded, cache, asked.seed, limit, tell)
+    plan = make_plan(
+        made,
+        space,
+        command=asked.command(),
+        seed=asked.seed,
+        time_limit_s=limit,
+        keep_predictions=asked.keep_predictions,
+    )
+    return plan, made
 
 
 def _prepare(
-    loaded: LoadedProject, cache: Cache, time_limit_s: float | None, tell: OnEvent
+    loaded: LoadedProject, cache: Cache, seed: int, time_limit_s: float | None, tell: OnEvent
 ) -> Prepared:
     limits = _limits(loaded.project)
     if time_limit_s is not None:
@@ -204,6 +233,7 @@ def _prepare(
     return prepare(
         loaded,
         cache,
+        seed,
         limits,
         lambda message, done: tell(Event(phase="check", message=message, done=done)),
     )
@@ -216,14 +246,13 @@ def _tools(
     cache: Cache,
     deadline: Deadline,
     work: Path,
-    keep_predictions: bool,
 ) -> Tools:
     limits = _limits(made.project.project)
     return Tools(
         prepared=made,
         recorder=recorder,
         builder=Builder(made, cache, plan.seed),
-        scorer=Scorer(made, recorder, limits, deadline, work, keep_predictions),
+        scorer=Scorer(made, recorder, limits, deadline, work),
         timer=Timer(made, recorder, limits, deadline),
         proposer=FixedList(plan.candidates),
         limits=limits,

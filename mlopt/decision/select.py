@@ -45,7 +45,9 @@ class _Eligible(NamedTuple):
 
     @property
     def p50(self) -> float:
-        return self.evidence.measurements[0].p50_ms.value
+        """Over the baseline's, which is in every trial: only that compares across trials."""
+        first = self.evidence.measurements[0]
+        return first.p50_ms.value if first.p50_ratio is None else first.p50_ratio.value
 
 
 def choose(

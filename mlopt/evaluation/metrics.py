@@ -50,54 +50,73 @@ def builtin_metric(name: str, classes: int) -> Callable[[Array, Array], float]:
         F1 and AUROC are macro averages over the classes that occur, or those of class 1 when
         binary. AUROC is NaN where only one class occurs.
     """
-    binary = classes <= 2
-    if name == "accuracy":
-        # The mean of right and wrong, which the paired interval needs anyway; without it, most runs
-        # need not load torch and torchmetrics, which takes seconds in each worker that scores.
-        return lambda outputs, targets: float((predicted_classes(outputs) == targets).mean())
-    import torch
-    from torchmetrics.functional import classification, regression
+    function = _FUNCTIONS[name]
+    return lambda outputs, targets: function(outputs, targets, classes)
 
-    if name == "f1":
 
-        def f1(outputs: Array, targets: Array) -> float:
-            predicted, truth = _tensors(predicted_classes(outputs), targets.astype("int64"))
-            if binary:
-                return float(classification.binary_f1_score(predicted, truth))
-            return float(
-                classification.multiclass_f1_score(predicted, truth, classes, average="macro")
-            )
+def is_binary(classes: int) -> bool:
+    """Whether a model's output of this width is that of a binary classifier."""
+    return classes <= 2
 
-        return f1
-    if name == "auroc":
 
-        def auroc(outputs: Array, targets: Array) -> float:
-            if len(set(targets.tolist())) < 2:
-                return float("nan")
-            if binary:
-                scores, truth = _tensors(ranks(binary_scores(outputs)), targets.astype("int64"))
-                return float(classification.binary_auroc(scores, truth))
-            scores, truth = _tensors(outputs, targets.astype("int64"))
-            # In double precision: in single, logits that lie 17 apart are ties after softmax.
-            shares = torch.softmax(scores.double(), 1)
-            each = [
-                classification.binary_auroc(shares[:, c], (truth == c).long())
-                for c in torch.unique(truth).tolist()
-            ]
-            return float(torch.stack(each).double().mean())
+def _accuracy(outputs: Array, targets: Array, _classes: int) -> float:
+    # The mean of right and wrong, which the paired interval needs anyway; without torchmetrics, most
+    # runs need not load it and torch, which takes seconds in each worker that scores.
+    return float((predicted_classes(outputs) == targets).mean())
 
-        return auroc
-    function = {
-        "mse": regression.mean_squared_error,
-        "mae": regression.mean_absolute_error,
-        "r2": regression.r2_score,
-    }[name]
 
-    def score(outputs: Array, targets: Array) -> float:
-        guess, truth = _tensors(flat(outputs, targets), targets)
-        return float(function(guess.double(), truth.double()))
+def _f1(outputs: Array, targets: Array, classes: int) -> float:
+    from torchmetrics.functional.classification import binary_f1_score, multiclass_f1_score
 
-    return score
+    predicted, truth = _tensors(predicted_classes(outputs), targets.astype("int64"))
+    if is_binary(classes):
+        return float(binary_f1_score(predicted, truth))
+    return float(multiclass_f1_score(predicted, truth, classes, average="macro"))
+
+
+def _auroc(outputs: Array, targets: Array, classes: int) -> float:
+    import numpy as np
+    from torchmetrics.functional.classification import binary_auroc
+
+    if len(set(targets.tolist())) < 2:
+        return float("nan")
+    truth = targets.astype("int64")
+    if is_binary(classes):
+        return float(binary_auroc(*_tensors(ranks(binary_scores(outputs)), truth)))
+    shares = class_shares(outputs)
+    each = [
+        float(binary_auroc(*_tensors(shares[:, c], (truth == c).astype("int64"))))
+        for c in np.unique(truth)
+    ]
+    return float(np.mean(each))
+
+
+def _mse(outputs: Array, targets: Array, _classes: int) -> float:
+    from torchmetrics.functional.regression import mean_squared_error
+
+    return float(mean_squared_error(*_regression_tensors(outputs, targets)))
+
+
+def _mae(outputs: Array, targets: Array, _classes: int) -> float:
+    from torchmetrics.functional.regression import mean_absolute_error
+
+    return float(mean_absolute_error(*_regression_tensors(outputs, targets)))
+
+
+def _r2(outputs: Array, targets: Array, _classes: int) -> float:
+    from torchmetrics.functional.regression import r2_score
+
+    return float(r2_score(*_regression_tensors(outputs, targets)))
+
+
+_FUNCTIONS: dict[str, Callable[[Array, Array, int], float]] = {
+    "accuracy": _accuracy,
+    "f1": _f1,
+    "auroc": _auroc,
+    "mse": _mse,
+    "mae": _mae,
+    "r2": _r2,
+}
 
 
 def per_example_score(name: str, outputs: Array, targets: Array) -> Array:
@@ -132,6 +151,19 @@ def binary_scores(outputs: Array) -> Array:
     return outputs.reshape(len(outputs))
 
 
+def class_shares(outputs: Array) -> Array:
+    """The softmax of logits of shape (N, C).
+
+    In double precision: in single, logits that lie 17 apart are ties.
+    """
+    import numpy as np
+    import torch
+
+    logits = torch.from_numpy(np.array(outputs)).double()
+    shares: Array = torch.softmax(logits, 1).numpy()
+    return shares
+
+
 def ranks(scores: Array) -> Array:
     """Scores as their ranks in (0, 1], ties kept: the same AUROC, and a sigmoid cannot saturate."""
     import numpy as np
@@ -153,6 +185,11 @@ def flat(outputs: Array, targets: Array) -> Array:
             f"{list(targets.shape)}: a regression has one target for each output."
         )
     return outputs.reshape(targets.shape)
+
+
+def _regression_tensors(outputs: Array, targets: Array) -> tuple[torch.Tensor, torch.Tensor]:
+    guess, truth = _tensors(flat(outputs, targets), targets)
+    return guess.double(), truth.double()
 
 
 def _tensors(outputs: Array, targets: Array) -> tuple[torch.Tensor, torch.Tensor]:

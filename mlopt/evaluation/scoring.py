@@ -32,7 +32,7 @@ def score(
         Nodes by provider, or None where there are no providers.
 
     Raises:
-        ModelError: It cannot be loaded, or answers NaN.
+        ModelError: It cannot be loaded, or answers NaN or infinity.
     """
     session = open_stage(Stage.model_validate(stage), Path(project_dir))
     data = Snapshot(Path(snapshot))
@@ -45,9 +45,9 @@ def score(
         parts.append(first[:count])
         emit("scoring", min(1.0, (number + 1) * size / data.examples))
     outputs = np.concatenate(parts)
-    if np.issubdtype(outputs.dtype, np.floating) and np.isnan(outputs).any():
-        bad = int(np.isnan(outputs.reshape(len(outputs), -1)).any(axis=1).sum())
-        raise ModelError(f"the model answers NaN on {bad} of {len(outputs)} examples")
+    if np.issubdtype(outputs.dtype, np.floating) and not np.isfinite(outputs).all():
+        bad = int((~np.isfinite(outputs)).reshape(len(outputs), -1).any(axis=1).sum())
+        raise ModelError(f"the model answers NaN or infinity on {bad} of {len(outputs)} examples")
     np.save(target, outputs)
     placement = session.placement()
     return {"nodes": None if placement is None else placement.nodes}

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
 from mlopt.errors import BuildError
+from mlopt.passes._onnx import EXTERNAL_DATA_FROM_BYTES
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.passes import Draft, Pass, PassContext
-from mlopt.types.tensors import BATCH, TensorSpec
+from mlopt.types.tensors import BATCH, TensorSpec, fixed_batch
+from mlopt.workers.usercode import describe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,12 +31,17 @@ PARITY_TOLERANCE = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-7}
 """Largest accepted difference, over the largest magnitude in the tensor (at least 1)."""
 
 PARITY_EXAMPLES = 64
-EXTERNAL_DATA_FROM_BYTES = 1_500_000_000
-"""Protobuf ends at 2 GB; from here on the weights go into a file of their own."""
+
+
+class Answer(NamedTuple):
+    """What PyTorch answers to one batch."""
+
+    inputs: Arrays
+    outputs: Arrays
 
 
 class ExportOnnx(Pass):
-    """Exports with torch's dynamo exporter, or the TorchScript one where that fails.
+    """Exports with torch's dynamo exporter, or the TorchScript one where that fails or answers otherwise.
 
     Attributes:
         exporter: ``auto`` tries dynamo first and records which one ran.
@@ -51,18 +59,20 @@ class ExportOnnx(Pass):
     opset: Annotated[int, Field(ge=13, le=24)] = 18
 
     def apply(self, artifact: Artifact, context: PassContext) -> Draft:
-        """Exports, and compares the answers.
+        """Exports, with the first exporter whose model answers as PyTorch does.
 
         Raises:
-            BuildError: No exporter can do it, or the answers differ.
+            BuildError: There is none; the message has the reason of each.
         """
         from mlopt.frameworks.torch_module import load_module
 
         module, model = load_module(artifact, context.project_dir)
         manifest = artifact.manifest
         example = _example(context, manifest.inputs)
+        answers = pytorch_answers(module, model.outputs, manifest.inputs, context)
         path = context.workspace / "model.onnx"
         tried: dict[str, str] = {}
+        failure: Exception | None = None
         order: tuple[Exporter, ...] = (
             ("dynamo", "torchscript") if self.exporter == "auto" else (self.exporter,)
         )
@@ -70,13 +80,13 @@ class ExportOnnx(Pass):
             context.emit(f"exporting with the {exporter} exporter")
             try:
                 self._export(exporter, module, manifest.inputs, model.outputs, example, path)
-            except Exception as e:  # noqa: BLE001  # the exporters raise anything
-                tried[exporter] = f"{type(e).__name__}: {_first_line(e)}"
-                for leftover in context.workspace.iterdir():
-                    leftover.unlink()
+                context.emit("comparing with PyTorch")
+                facts = check_parity(path, answers)
+            except Exception as e:  # noqa: BLE001  # exporters and ONNX Runtime raise anything
+                tried[exporter] = _reason(e)
+                failure = e.with_traceback(None)  # its frames hold the session and its weights
+                _clear(context.workspace)
                 continue
-            context.emit("comparing with PyTorch")
-            facts = check_parity(module, path, model.outputs, manifest.inputs, context)
             facts |= {"exporter": exporter, "opset": self.opset}
             if tried:
                 facts["fallback_because"] = tried
@@ -84,7 +94,7 @@ class ExportOnnx(Pass):
                 main="model.onnx", inputs=manifest.inputs, outputs=manifest.outputs, facts=facts
             )
         reasons = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
-        raise BuildError(f"no exporter can export the model ({reasons})")
+        raise BuildError(f"no exporter can export the model ({reasons})") from failure
 
     def _export(
         self,
@@ -136,20 +146,39 @@ def _example(context: PassContext, inputs: tuple[TensorSpec, ...]) -> Arrays:
     return next(iter(context.data("selection", fixed_batch(inputs) or 2)))
 
 
-def fixed_batch(inputs: tuple[TensorSpec, ...]) -> int | None:
-    """The batch size that the model insists on; None when it is dynamic."""
-    size = inputs[0].shape[0]
-    return size if isinstance(size, int) else None
-
-
-def check_parity(
+def pytorch_answers(
     module: torch.nn.Module,
-    path: Path,
     outputs: tuple[str, ...],
     inputs: tuple[TensorSpec, ...],
     context: PassContext,
-) -> dict[str, Any]:
-    """Compares the exported model with PyTorch, on real examples and several batch sizes.
+) -> list[Answer]:
+    """What PyTorch answers to real examples, in several batch sizes where these are dynamic.
+
+    Raises:
+        BuildError: The module does not take a batch of one of the sizes.
+    """
+    import torch
+
+    from mlopt.frameworks.torch_module import as_tensors, call_module, name_outputs
+
+    fixed = fixed_batch(inputs)
+    answers = []
+    for size in (fixed,) if fixed else (1, 7, PARITY_EXAMPLES - 8):
+        batch = next(iter(context.data("selection", size)))
+        try:
+            with torch.inference_mode():
+                found = name_outputs(call_module(module, as_tensors(batch)), outputs)
+        except Exception as e:
+            raise BuildError(
+                f"the PyTorch model fails on a batch of {size}: {describe(e, context.project_dir)}. "
+                "If it takes one batch size only, make that the first size of each of the 'inputs'."
+            ) from e
+        answers.append(Answer(batch, {name: found[name].numpy() for name in outputs}))
+    return answers
+
+
+def check_parity(path: Path, answers: Sequence[Answer]) -> dict[str, Any]:
+    """Compares an exported model with what PyTorch answered.
 
     Returns:
         Facts: the number of examples and the largest relative error.
@@ -158,21 +187,18 @@ def check_parity(
         BuildError: An output differs by more than its dtype's tolerance, or a prediction differs.
     """
     import onnxruntime as ort
-    import torch
-
-    from mlopt.frameworks.torch_module import as_tensors, call_module, name_outputs
 
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     seen, largest = 0, 0.0
-    fixed = fixed_batch(inputs)
-    for size in (fixed,) if fixed else (1, 7, PARITY_EXAMPLES - 8):
-        batch = next(iter(context.data("selection", size)))
-        with torch.inference_mode():
-            wanted = name_outputs(call_module(module, as_tensors(batch)), outputs)
+    for batch, wanted in answers:
+        if set(names) != set(wanted):
+            raise BuildError(
+                f"the outputs are {', '.join(names)} in ONNX and {', '.join(wanted)} in PyTorch"
+            )
         found = dict(zip(names, session.run(None, dict(batch)), strict=True))
-        for name in outputs:
-            largest = max(largest, _difference(name, found[name], wanted[name].numpy()))
+        for name in wanted:
+            largest = max(largest, _difference(name, found[name], wanted[name]))
         seen += len(next(iter(batch.values())))
     return {"parity_examples": seen, "parity_largest_error": largest}
 
@@ -204,6 +230,16 @@ def _difference(name: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, 
     return error
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else ""
+    first = lines[0][:200] if lines else ""
+    return first if isinstance(error, BuildError) else f"{type(error).__name__}: {first}"
+
+
+def _clear(directory: Path) -> None:
+    """Removes what a failed export left behind."""
+    for leftover in directory.iterdir():
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Self
 
-from mlopt.machine.processor import has_vnni
-from mlopt.passes.int8_static import preprocess, quantized_operators
+from mlopt.passes._onnx import (
+    EXTERNAL_DATA_FROM_BYTES,
+    preprocess,
+    quantized_operators,
+    resolve_reduce_range,
+)
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.passes import Draft, Pass, PassContext
 
@@ -35,10 +39,7 @@ class Int8Dynamic(Pass):
 
     def resolve(self, cpu_flags: frozenset[str]) -> Self:
         """Chooses the range for this CPU."""
-        x86 = bool(cpu_flags & {"sse4_1", "avx", "avx2"})
-        reduce = (
-            x86 and not has_vnni(cpu_flags) if self.reduce_range == "auto" else self.reduce_range
-        )
+        reduce = resolve_reduce_range(self.reduce_range, cpu_flags)
         return self.model_copy(update={"reduce_range": reduce})
 
     def apply(self, artifact: Artifact, context: PassContext) -> Draft:
@@ -59,7 +60,7 @@ class Int8Dynamic(Pass):
             per_channel=self.per_channel,
             reduce_range=self.reduce_range is True,
             weight_type=QuantType.QInt8,
-            use_external_data_format=artifact.manifest.size_bytes > 1_500_000_000,
+            use_external_data_format=artifact.manifest.size_bytes > EXTERNAL_DATA_FROM_BYTES,
         )
         facts = quantized_operators(target, "Integer") | {"preparation": preparation}
         return Draft(

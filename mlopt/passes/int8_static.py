@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from mlopt.errors import BuildError
-from mlopt.machine.processor import has_vnni
+from mlopt.passes._onnx import (
+    EXTERNAL_DATA_FROM_BYTES,
+    is_x86,
+    preprocess,
+    quantized_operators,
+    resolve_reduce_range,
+)
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.passes import Draft, Pass, PassContext
-from mlopt.types.tensors import TensorSpec
+from mlopt.types.tensors import TensorSpec, fixed_batch
 
 if TYPE_CHECKING:
     import numpy as np
-    import onnx
 
 
 class Int8Static(Pass):
@@ -52,13 +55,9 @@ class Int8Static(Pass):
 
     def resolve(self, cpu_flags: frozenset[str]) -> Self:
         """Chooses types and range for this CPU."""
-        x86 = bool(cpu_flags & {"sse4_1", "avx", "avx2"})
-        activations = (
-            ("uint8" if x86 else "int8") if self.activations == "auto" else self.activations
-        )
-        reduce = (
-            x86 and not has_vnni(cpu_flags) if self.reduce_range == "auto" else self.reduce_range
-        )
+        natural = "uint8" if is_x86(cpu_flags) else "int8"
+        activations = natural if self.activations == "auto" else self.activations
+        reduce = resolve_reduce_range(self.reduce_range, cpu_flags)
         return self.model_copy(update={"activations": activations, "reduce_range": reduce})
 
     def apply(self, artifact: Artifact, context: PassContext) -> Draft:
@@ -67,45 +66,21 @@ class Int8Static(Pass):
         Raises:
             BuildError: Nothing in the graph can be quantized.
         """
-        from onnxruntime.quantization import (
-            CalibrationMethod,
-            QuantFormat,
-            QuantType,
-            quantize_static,
-        )
+        from onnxruntime.quantization import quantize_static
 
         prepared = context.scratch() / "prepared.onnx"
         preparation = preprocess(artifact.main_file, prepared)
         reader = StreamingReader(artifact.manifest.inputs, context, self.samples)
-        types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
-        methods = {
-            "minmax": CalibrationMethod.MinMax,
-            "entropy": CalibrationMethod.Entropy,
-            "percentile": CalibrationMethod.Percentile,
-        }
-        large = artifact.manifest.size_bytes > 1_500_000_000
+        target = context.workspace / "model.onnx"
         context.emit(f"calibrating on {reader.examples} examples")
         quantize_static(
             str(prepared),
-            str(context.workspace / "model.onnx"),
+            str(target),
             reader,
-            quant_format=QuantFormat.QDQ,
-            per_channel=self.per_channel,
-            reduce_range=self.reduce_range is True,
-            activation_type=types[self.activations],
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=list(self.exclude),
-            use_external_data_format=large,
-            calibrate_method=methods[self.calibration],
-            extra_options={
-                # One batch at a time: its activations are reduced to a range or a histogram before
-                # the next one runs. (CalibMaxIntermediateOutputs drops what it clears unread.)
-                "CalibStridedMinMax": 1,
-                "CalibPercentile": self.percentile,
-                "CalibTensorRangeSymmetric": self.activations == "int8",
-            },
+            use_external_data_format=artifact.manifest.size_bytes > EXTERNAL_DATA_FROM_BYTES,
+            **self._options(),
         )
-        facts = quantized_operators(context.workspace / "model.onnx", "QuantizeLinear")
+        facts = quantized_operators(target, "QuantizeLinear")
         facts |= {"calibration_examples": reader.examples, "preparation": preparation}
         return Draft(
             main="model.onnx",
@@ -113,6 +88,33 @@ class Int8Static(Pass):
             outputs=artifact.manifest.outputs,
             facts=facts,
         )
+
+    def _options(self) -> dict[str, Any]:
+        """The parameters as ONNX Runtime's quantizer takes them."""
+        from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
+
+        types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+        methods = {
+            "minmax": CalibrationMethod.MinMax,
+            "entropy": CalibrationMethod.Entropy,
+            "percentile": CalibrationMethod.Percentile,
+        }
+        return {
+            "quant_format": QuantFormat.QDQ,
+            "per_channel": self.per_channel,
+            "reduce_range": self.reduce_range is True,
+            "activation_type": types[self.activations],
+            "weight_type": QuantType.QInt8,
+            "nodes_to_exclude": list(self.exclude),
+            "calibrate_method": methods[self.calibration],
+            "extra_options": {
+                # One batch at a time: its activations are reduced to a range or a histogram before
+                # the next one runs. (CalibMaxIntermediateOutputs drops what it clears unread.)
+                "CalibStridedMinMax": 1,
+                "CalibPercentile": self.percentile,
+                "CalibTensorRangeSymmetric": self.activations == "int8",
+            },
+        }
 
 
 class StreamingReader:
@@ -126,16 +128,14 @@ class StreamingReader:
         Raises:
             BuildError: The split has not one batch of the size that the model insists on.
         """
-        size = inputs[0].shape[0]
-        self._size = size if isinstance(size, int) else self.BATCH
+        fixed = fixed_batch(inputs)
+        self._size = fixed or self.BATCH
         available = min(most, context.examples("calibration"))
         # A fixed batch axis takes whole batches only.
-        self._batches = (
-            available // self._size if isinstance(size, int) else -(-available // self._size)
-        )
+        self._batches = available // fixed if fixed else -(-available // self._size)
         if self._batches == 0:
             raise BuildError(
-                f"calibration has {available} examples, and the model takes batches of exactly {size}"
+                f"calibration has {available} examples, and the model takes batches of exactly {fixed}"
             )
         self.examples = min(available, self._batches * self._size)
         self._context = context
@@ -159,42 +159,3 @@ class StreamingReader:
         self._done += 1
         self._context.emit("calibrating", self._done / self._batches)
         return {name: array[:left] for name, array in batch.items()}
-
-
-def preprocess(source: Path, target: Path) -> str:
-    """Shape inference and graph optimization before quantization.
-
-    Returns:
-        Which variant worked: symbolic shape inference fails on some graphs.
-
-    Raises:
-        BuildError: None does.
-    """
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    failure: Exception | None = None
-    for variant, skip in (("full", False), ("without symbolic shape inference", True)):
-        try:
-            quant_pre_process(str(source), str(target), skip_symbolic_shape=skip)
-        except Exception as e:  # noqa: BLE001  # sympy and onnx raise anything
-            failure = e
-            continue
-        return variant
-    raise BuildError(f"pre-processing failed: {failure}") from failure
-
-
-def quantized_operators(path: Path, marker: str) -> dict[str, Any]:
-    """Facts on a quantized graph: how many operators of which type it has.
-
-    Raises:
-        BuildError: There is no ``marker`` among them: nothing was quantized.
-    """
-    import onnx
-
-    model: onnx.ModelProto = onnx.load(str(path), load_external_data=False)
-    counts = Counter(node.op_type for node in model.graph.node)
-    if not any(marker in name for name in counts):
-        raise BuildError(
-            f"nothing in the graph can be quantized (it has {', '.join(sorted(counts))})"
-        )
-    return {"operators": dict(counts.most_common())}

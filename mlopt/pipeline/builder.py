@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from mlopt import __version__
 from mlopt.errors import BuildError, MloptError
 from mlopt.machine import read_processor
 from mlopt.machine.environment import library_versions
 from mlopt.passes import PASSES
-from mlopt.pipeline.prepared import Prepared
+from mlopt.pipeline.prepared import Prepared, own_identity
 from mlopt.pipeline.seal import seal
 from mlopt.store.cache import Cache
 from mlopt.store.hashing import sha256_file, sha256_json
@@ -125,13 +124,13 @@ class Builder:
                 "input": source.manifest.key,
                 "pass_source": sha256_file(Path(inspect.getfile(type(step)))),
                 "seed": self._seed,
-                "libraries": library_versions(step.libraries),
+                "libraries": library_versions((*step.libraries, "numpy")),
                 "data": {
                     s: self._prepared.data[s].sha256
                     for s in step.splits
                     if s in self._prepared.data
                 },
-                "mlopt": __version__,
+                **own_identity(),
             }
         )
 

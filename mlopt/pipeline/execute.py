@@ -20,6 +20,7 @@ from mlopt.search import Proposer
 from mlopt.types.artifact import Artifact
 from mlopt.types.candidate import PlannedCandidate
 from mlopt.types.decision import Decision, Outcome, worst
+from mlopt.types.privacy import without_paths
 from mlopt.types.run import CandidateResult, Run
 from mlopt.workers import Limits
 
@@ -58,6 +59,10 @@ def execute(tools: Tools) -> Run:
             partial="interrupted before all was measured",
             finished_at=utc_now(),
         )
+    except Exception as e:
+        reason = f"ended by an internal error: {without_paths(str(e))}"
+        recorder.set(status="failed", partial=reason, finished_at=utc_now())
+        raise
     return recorder.run
 
 
@@ -90,10 +95,11 @@ def _build(tools: Tools, batch: Sequence[PlannedCandidate]) -> dict[str, Artifac
                     recorder.fail(candidate.name, failure_of("build", e))
                 continue
             manifest = result.artifact.manifest
+            before = recorder.run.candidate(candidate.name)
             built[candidate.name] = result.artifact
             recorder.update(
                 candidate.name,
-                status="built",
+                status="built" if before.selection is None else before.status,
                 artifact_sha256=artifact_sha256(manifest),
                 size_bytes=manifest.size_bytes,
                 lineage=manifest.lineage,
@@ -131,7 +137,8 @@ def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:
     recorder = tools.recorder
     run = recorder.run
     if run.baseline.selection is None or run.baseline.failure is not None:
-        why = run.baseline.failure.cause if run.baseline.failure else "the time limit came first"
+        failure = run.baseline.failure
+        why = failure.cause if failure else run.partial or "nothing was measured"
         return Decision(
             chosen=None,
             outcome="FAIL" if run.baseline.failure else "INCONCLUSIVE",
@@ -176,11 +183,11 @@ def _outcome_of_none(run: Run) -> Outcome:
 def _verdict_of(confirmed: CandidateResult, reason: str, run: Run) -> Decision:
     evidence = confirmed.confirmation
     if evidence is None or evidence.quality is None or not evidence.measurements:
-        why = confirmed.failure.cause if confirmed.failure else "the time limit came first"
-        outcome: Outcome = "FAIL" if confirmed.failure else "INCONCLUSIVE"
+        failure = confirmed.failure or run.baseline.failure
+        why = failure.cause if failure else run.partial or "nothing was measured"
         return Decision(
             chosen=confirmed.name,
-            outcome=outcome,
+            outcome="FAIL" if confirmed.failure else "INCONCLUSIVE",
             reason=f"{reason}; it could not be confirmed: {why}",
         )
     verdicts = judge(run.plan.budget, evidence, confirmed.size_bytes)

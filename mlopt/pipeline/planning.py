@@ -68,7 +68,13 @@ def candidate_space(loaded: LoadedProject) -> Space:
 
 
 def make_plan(
-    prepared: Prepared, space: Space, *, command: str, seed: int, time_limit_s: float | None
+    prepared: Prepared,
+    space: Space,
+    *,
+    command: str,
+    seed: int,
+    time_limit_s: float | None,
+    keep_predictions: bool,
 ) -> Plan:
     """Puts everything that is decided beforehand into one record."""
     project = prepared.project.project
@@ -91,6 +97,8 @@ def make_plan(
         selection_rule=SELECTION_RULE,
         predictions_per_day=project.traffic.predictions_per_day if project.traffic else None,
         allow_fallback=project.allow_fallback,
+        task=project.resolved_task,
+        keep_predictions=keep_predictions,
         time_limit_s=time_limit_s,
     )
 
@@ -109,6 +117,7 @@ def margin(metric: MetricSpec, holdout: int) -> Margin:
         higher_is_better=metric.higher_is_better,
         max_drop=metric.max_drop_relative if relative else metric.max_drop,
         relative=relative,
+        function=metric.function,
         provable=provable,
     )
 
@@ -118,7 +127,9 @@ def warnings_of(plan: Plan) -> list[str]:
     examples = plan.data["holdout"].examples
     found = []
     for one in plan.margins:
-        if one.provable is not None and one.max_drop is not None and one.max_drop < one.provable:
+        if one.provable is None or one.max_drop is None or one.relative:
+            continue
+        if one.max_drop < one.provable:
             needed = stats.examples_needed(0, 0, examples, one.max_drop)
             found.append(
                 f"{examples} holdout examples cannot show a loss of {one.metric} below {one.provable:.2%}, "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from mlopt import __version__
+import mlopt
 from mlopt.errors import DataError, WorkerError
 from mlopt.machine.environment import library_versions
 from mlopt.pipeline.seal import seal
@@ -17,6 +19,7 @@ from mlopt.store.snapshot import Snapshot
 from mlopt.types.artifact import Artifact, LineageStep
 from mlopt.types.passes import Draft
 from mlopt.types.plan import SplitSummary
+from mlopt.types.tensors import fixed_batch
 from mlopt.workers import Limits, run_task
 
 PREPARE = "mlopt.pipeline.tasks.prepare:prepare"
@@ -42,13 +45,13 @@ class Prepared(NamedTuple):
     @property
     def fixed_batch(self) -> int | None:
         """The batch size that the model insists on; None when it is dynamic."""
-        size = self.project.project.inputs[0].shape[0]
-        return size if isinstance(size, int) else None
+        return fixed_batch(self.project.project.inputs)
 
 
 def prepare(
     loaded: LoadedProject,
     cache: Cache,
+    seed: int,
     limits: Limits,
     on_event: Callable[[str, float | None], None],
 ) -> Prepared:
@@ -60,7 +63,9 @@ def prepare(
         ModelError: The model cannot be loaded, or does not accept the data.
     """
     project, directory, file = loaded
-    files = {key: sha256_file(directory / path) for key, path in project.model.files().items()}
+    files = {
+        key: sha256_file(directory / path) for key, path in project.model.files(directory).items()
+    }
     sources = sha256_sources(directory)
     model_hash = sha256_json({"files": files, "model": project.model.model_dump(mode="json")})
     key = sha256_json(
@@ -71,7 +76,7 @@ def prepare(
             "inputs": [spec.model_dump(mode="json") for spec in project.inputs],
             "outputs": project.outputs,
             "libraries": library_versions(SOURCE_LIBRARIES),
-            "mlopt": __version__,
+            **own_identity(),
         }
     )
     known = cache.find("artifacts", key)
@@ -87,6 +92,7 @@ def prepare(
             "snapshots": str(snapshots),
             "model_workspace": None if known is not None else str(model),
             "outputs": outputs,
+            "seed": seed,
         }
         try:
             answer = run_task(PREPARE, arguments, limits, on_event)
@@ -105,6 +111,15 @@ def prepare(
             examples=index.examples, sha256=index.sha256, duplicates=index.duplicates
         )
     return Prepared(loaded, Artifact.open(known), kept, data, sources, model_hash)
+
+
+@functools.cache
+def own_identity() -> dict[str, str]:
+    """What of mlopt and Python shapes everything that is built: part of every key."""
+    return {
+        "mlopt": f"{mlopt.__version__} {sha256_sources(Path(mlopt.__file__).parent)}",
+        "python": platform.python_version(),
+    }
 
 
 def _store_model(cache: Cache, key: str, model: Path, draft: Draft, loaded: LoadedProject) -> Path:

@@ -18,10 +18,13 @@ from mlopt.types.artifact import Artifact
 from mlopt.types.candidate import PlannedCandidate, Stage
 from mlopt.types.events import Phase
 from mlopt.types.measurement import MetricResult, Placement, Quality
+from mlopt.types.privacy import without_paths
 from mlopt.types.run import Failure
 from mlopt.types.tensors import ArrayRef
 from mlopt.workers import Limits, run_task
 from mlopt.workers.process import WorkerFailure
+
+COMPARE = "mlopt.evaluation.comparison:compare"
 
 
 def stage_of(candidate: PlannedCandidate, artifact: Artifact) -> Stage:
@@ -44,7 +47,6 @@ class Scorer:
         limits: Limits,
         deadline: Deadline,
         work: Path,
-        keep: bool,
     ) -> None:
         """Prepares to score.
 
@@ -54,14 +56,12 @@ class Scorer:
             limits: Of one worker.
             deadline: Of the run.
             work: Directory for the outputs.
-            keep: Whether predictions and targets go into the run's directory.
         """
         self._prepared = prepared
         self._recorder = recorder
         self._limits = limits
         self._deadline = deadline
         self._work = work
-        self._keep = keep
 
     def score(self, artifacts: dict[str, Artifact], split: str, phase: Phase) -> dict[str, Quality]:
         """Scores every candidate in ``artifacts``; one that fails is noted and left out.
@@ -85,6 +85,8 @@ class Scorer:
         if baseline not in outputs:
             return {}
         compared = self._compare(outputs, baseline, split)
+        if baseline not in compared:
+            return {}
         kept = self._store(outputs, split)
         return {
             name: Quality(
@@ -153,39 +155,44 @@ class Scorer:
     def _compare(
         self, outputs: dict[str, str], baseline: str, split: str
     ) -> dict[str, dict[str, Any]]:
-        project = self._prepared.project.project
+        plan = self._recorder.run.plan
         requests = [
             MetricRequest(
-                name=metric.name,
-                function=metric.function,
-                higher_is_better=metric.higher_is_better,
-                max_drop=metric.max_drop
-                if metric.max_drop is not None
-                else metric.max_drop_relative,
-                relative=metric.max_drop_relative is not None,
+                name=margin.metric,
+                function=margin.function,
+                higher_is_better=margin.higher_is_better,
+                max_drop=margin.max_drop,
+                relative=margin.relative,
             ).model_dump(mode="json")
-            for metric in project.metrics
+            for margin in plan.margins
         ]
         self._recorder.tell("compare", f"comparing answers on {split}", 0.0)
-        found: dict[str, dict[str, Any]] = run_task(
-            "mlopt.evaluation.comparison:compare",
-            {
-                "outputs": outputs,
-                "baseline": baseline,
-                "snapshot": str(self._prepared.snapshots[split]),
-                "split": split,
-                "metrics": requests,
-                "task": project.resolved_task,
-                "project_dir": str(self._prepared.project.directory),
-                "seed": self._recorder.run.plan.seed,
-            },
-            self._limits,
-            self._recorder.teller("compare", split, 0.0, 1.0),
-        )
+        arguments = {
+            "outputs": outputs,
+            "baseline": baseline,
+            "snapshot": str(self._prepared.snapshots[split]),
+            "split": split,
+            "metrics": requests,
+            "task": plan.task,
+            "project_dir": str(self._prepared.project.directory),
+            "seed": plan.seed,
+        }
+        limits = self._deadline.limits(self._limits, self._deadline.moment)
+        progress = self._recorder.teller("compare", split, 0.0, 1.0)
+        try:
+            found: dict[str, dict[str, Any]] = run_task(COMPARE, arguments, limits, progress)
+        except MloptError as e:
+            if not self._expired():
+                for name in outputs:
+                    self._recorder.fail(name, failure_of("score", e))
+            return {}
+        for name in [n for n, one in found.items() if "error" in one]:
+            failure = Failure(during="score", cause=without_paths(found.pop(name)["error"]))
+            self._recorder.fail(name, failure)
         return found
 
     def _store(self, outputs: dict[str, str], split: str) -> dict[str, ArrayRef]:
-        if not self._keep:
+        if not self._recorder.run.plan.keep_predictions:
             return {}
         base = self._recorder.directory.path
         targets = Snapshot(self._prepared.snapshots[split]).targets
@@ -211,4 +218,6 @@ def stem(recorder: Recorder, name: str) -> str:
 def failure_of(during: str, error: MloptError) -> Failure:
     """What a candidate's record says of an error."""
     log = error.log if isinstance(error, WorkerFailure) else ""
-    return Failure.model_validate({"during": during, "cause": str(error), "log": log})
+    return Failure.model_validate(
+        {"during": during, "cause": without_paths(str(error)), "log": without_paths(log)}
+    )

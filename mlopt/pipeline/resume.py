@@ -1,4 +1,4 @@
-"""Whether a run that was cut off may go on."""
+"""Whether a run that was cut off may go on, and from where."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from mlopt.errors import RunError
 from mlopt.machine import describe_environment
 from mlopt.pipeline.prepared import Prepared
+from mlopt.pipeline.timing import INTERRUPTED
 from mlopt.store.hashing import sha256_file
 from mlopt.store.rundir import PLAN
-from mlopt.types.run import Run
+from mlopt.types.measurement import Evidence
+from mlopt.types.run import CandidateResult, Run
 
 
 def refuse_changed(run: Run, made: Prepared, path: Path) -> None:
@@ -39,3 +41,37 @@ def refuse_changed(run: Run, made: Prepared, path: Path) -> None:
             f"{path} cannot be resumed: {' and '.join(found)} changed since it began, and only "
             "measurements of one trial may be compared. Start a new run."
         )
+
+
+def reopen(run: Run) -> Run:
+    """The run as it goes on: what a trial had seen when it was cut off is measured again.
+
+    Launches that were complete come out of the trial's checkpoint, and count.
+    """
+    return run.model_copy(
+        update={
+            "status": "running",
+            "finished_at": None,
+            "partial": None,
+            "decision": None,
+            "candidates": tuple(_reopened(candidate) for candidate in run.candidates),
+        }
+    )
+
+
+def _reopened(candidate: CandidateResult) -> CandidateResult:
+    selection = _settled(candidate.selection)
+    return candidate.model_copy(
+        update={
+            "status": "planned" if selection is None else "measured",
+            "failure": None,
+            "selection": selection,
+            "confirmation": _settled(candidate.confirmation),
+        }
+    )
+
+
+def _settled(evidence: Evidence | None) -> Evidence | None:
+    if evidence is None or any(m.stopped_because == INTERRUPTED for m in evidence.measurements):
+        return None
+    return evidence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from mlopt.store.files import write_atomically
 from mlopt.types.artifact import Artifact
 from mlopt.types.events import Phase
 from mlopt.types.measurement import Placement, Quality
-from mlopt.types.run import Failure
+from mlopt.types.run import Failure, Run
 from mlopt.workers import Limits
 
 RUNTIME_BYTES = {"pytorch": 700_000_000, "onnxruntime": 250_000_000}
@@ -28,6 +29,9 @@ MODEL_COPIES = 3
 """Rough memory of a loaded model, in sizes of its file: file, weights, and packed weights."""
 
 HEAT_SHARE = 0.5
+
+INTERRUPTED = "interrupted"
+"""Why a trial ended that did not end by itself; what it has seen so far is provisional."""
 
 
 class Timer:
@@ -58,11 +62,11 @@ class Timer:
             phase: ``time`` for the choice, ``confirm`` for the confirmation.
         """
         field = "confirmation" if phase == "confirm" else "selection"
-        heats = self._heats(artifacts)
-        for number, heat in enumerate(heats):
-            trial = field if len(heats) == 1 else f"{field}-{number + 1}"
+        before = len(trials_of(self._recorder.run, field))
+        for number, heat in enumerate(self._heats(artifacts), start=before + 1):
+            trial = field if number == 1 else f"{field}-{number}"
             observed: dict[str, Observed] = {}
-            why = "interrupted"
+            why = INTERRUPTED
             try:
                 end = self._run(trial, heat, artifacts, split, phase, observed)
                 why = end.stopped_because
@@ -80,6 +84,7 @@ class Timer:
     ) -> TrialEnd:
         run = self._recorder.run
         moment = self._deadline.selection() if phase == "time" else self._deadline.moment
+        moment = earliest(moment, time.monotonic() + run.plan.schedule.max_seconds)
         checkpoint = Checkpoint(
             self._recorder.directory.path / "samples" / f"{trial}.checkpoint.json"
         )
@@ -123,7 +128,7 @@ class Timer:
             seen = observed.get(name, Observed())
             if seen.failure is not None:
                 self._recorder.fail(name, seen.failure)
-            if not seen.samples or getattr(run.candidate(name), field) is not None:
+            if not seen.samples:
                 continue
             evidence = summarize(
                 seen,
@@ -136,6 +141,8 @@ class Timer:
                 seed=run.plan.seed,
                 quality=qualities.get(name),
             )
+            if getattr(run.candidate(name), field) is not None:
+                continue  # the baseline of a further heat: its samples are kept, the first decides
             status = {} if seen.failure is not None else {"status": "measured"}
             self._recorder.update(name, **{field: evidence}, **status)
 
@@ -160,6 +167,22 @@ class Timer:
     def _memory(self, name: str, artifacts: dict[str, Artifact]) -> float:
         runtime = RUNTIME_BYTES.get(self._recorder.run.candidate(name).plan.runner, 0)
         return runtime + MODEL_COPIES * artifacts[name].manifest.size_bytes
+
+
+def trials_of(run: Run, field: str) -> set[str]:
+    """Names of the trials that a run has evidence from.
+
+    Args:
+        run: The run.
+        field: ``selection`` or ``confirmation``.
+    """
+    found = (getattr(candidate, field) for candidate in run.candidates)
+    return {m.trial for evidence in found if evidence is not None for m in evidence.measurements}
+
+
+def earliest(first: float | None, second: float) -> float:
+    """The earlier of two moments, the first of which may never come."""
+    return second if first is None else min(first, second)
 
 
 class Checkpoint(NamedTuple):

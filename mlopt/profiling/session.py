@@ -14,8 +14,8 @@ import psutil
 from mlopt.store.snapshot import Snapshot
 from mlopt.types.candidate import Stage
 
-POOL_BYTES = 64_000_000
-"""Most bytes of inputs in a pool, so that it does not become the worker's memory."""
+POOL_BYTES = 16_000_000
+"""Most bytes of inputs in the pools of a worker, so that they do not become its peak memory."""
 
 
 class TimingSession:
@@ -41,7 +41,8 @@ class TimingSession:
             batch_sizes: One workload each.
             pool: Number of different batches.
         """
-        inputs = {size: input_pool(Path(snapshot), size, pool) for size in batch_sizes}
+        room = POOL_BYTES // len(batch_sizes)
+        inputs = {size: input_pool(Path(snapshot), size, pool, room) for size in batch_sizes}
         start = time.perf_counter_ns()
         from mlopt.runners import open_stage
 
@@ -103,19 +104,22 @@ def timed(calls: list[Callable[[], object]]) -> list[int]:
     return samples
 
 
-def input_pool(snapshot: Path, batch_size: int, count: int) -> list[dict[str, Any]]:
+def input_pool(
+    snapshot: Path, batch_size: int, count: int, most_bytes: int = POOL_BYTES
+) -> list[dict[str, Any]]:
     """Different batches of real examples, in memory and writable.
 
     Args:
         snapshot: Directory of the split.
         batch_size: Examples in a batch; a small split is repeated to fill one.
-        count: Most batches; fewer where the split or :data:`POOL_BYTES` is smaller.
+        count: Most batches; fewer where the split or ``most_bytes`` is smaller.
+        most_bytes: Most bytes of all batches together, but for the first.
     """
     import numpy as np
 
     data = Snapshot(snapshot)
     bytes_each = sum(array[:1].nbytes for array in data.inputs.values()) * batch_size
-    most = max(1, min(count, POOL_BYTES // max(1, bytes_each), data.examples // batch_size))
+    most = max(1, min(count, most_bytes // max(1, bytes_each), data.examples // batch_size))
     rows = [np.arange(i * batch_size, (i + 1) * batch_size) % data.examples for i in range(most)]
     return [
         {name: np.ascontiguousarray(array[row]) for name, array in data.inputs.items()}

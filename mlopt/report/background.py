@@ -44,8 +44,10 @@ def assumptions(run: Run) -> list[str]:
     found = [
         f"One caller in a closed loop, batch size {sizes}: the next request is sent when the last one is "
         "answered. Queueing under load was not measured.",
-        f"Inputs and outputs live on the host. Each visit cycles through {plan.schedule.pool} different "
-        "inputs from the data, and no preprocessing is inside the time.",
+        f"Inputs and outputs live on the host. Visits go through up to {plan.schedule.pool} different "
+        "inputs from the data in turn, and no preprocessing is inside the time.",
+        "Peak RSS is that of the process that was timed: the interpreter, the runtime, the model, and "
+        "up to 16 MB of inputs.",
         "Cold start is importing the runtime, loading, and the first inference, in a new process whose "
         "files are in the page cache; the first start after a reboot takes longer.",
         "Candidates are compared within one trial on one machine only, visited in turn in shuffled "

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from mlopt.report.effects import Effect, effects
 from mlopt.report.evidence import is_timed
-from mlopt.report.text import code, plural, prose, without_paths
+from mlopt.report.text import code, plural, prose
 from mlopt.types.artifact import LineageStep
 from mlopt.types.measurement import Placement
+from mlopt.types.privacy import without_paths
 from mlopt.types.run import CandidateResult, Run
 
 _LONGEST_VALUE = 160

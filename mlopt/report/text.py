@@ -7,18 +7,11 @@ import re
 from collections.abc import Sequence
 
 from mlopt.types.estimate import Estimate
+from mlopt.types.privacy import without_paths
 
 NONE = "-"
 """What a table shows where nothing is known."""
 
-_ROOTS = "home|root|tmp|usr|opt|var|work|mnt|srv|data|media|private|Users|Volumes|workspace|builds?"
-_UNIX_PATH = re.compile(rf"(?:file://|(?<![\w./:…-]))/(?:{_ROOTS})(?:/[^\s/'\"`:;,()<>|]+)+/?")
-_FILE_PATH = re.compile(
-    r"(?<![\w./:…-])(?:/[\w.+@~ -]*[\w.+@~-])+?\.(?:py|so|dll|onnx|npz|json|yaml)\b"
-)
-_WINDOWS_PATH = re.compile(
-    r"(?<!\w)[A-Za-z]:[\\/](?:[^\s\\/'\"`:;,()<>|]+[\\/])*[^\s\\/'\"`:;,()<>|]*"
-)
 _MARKUP = re.compile(r"([*\[\]])")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
@@ -143,13 +136,6 @@ def ended(text: str) -> str:
     return line if not line or line.endswith((".", "!", "?")) else line + "."
 
 
-def without_paths(text: str) -> str:
-    """``text`` with each absolute path shortened to its last part."""
-    for pattern in (_WINDOWS_PATH, _UNIX_PATH, _FILE_PATH):
-        text = pattern.sub(_last_part, text)
-    return text
-
-
 def plural(count: int, noun: str) -> str:
     """``1 candidate``, ``2 candidates``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
@@ -168,10 +154,6 @@ def shortened(name: str, longest: int) -> str:
         return name
     head = (longest - 1) // 2
     return f"{name[:head]}…{name[head + 1 - longest :]}"
-
-
-def _last_part(match: re.Match[str]) -> str:
-    return "…/" + re.split(r"[\\/]", match[0].rstrip("\\/"))[-1]
 
 
 def _to_tens(estimate: Estimate) -> Estimate:

@@ -19,7 +19,8 @@ from mlopt.report.outcome import (
     status,
     title,
 )
-from mlopt.report.text import code, listing, plural, prose, without_paths
+from mlopt.report.text import code, listing, plural, prose
+from mlopt.types.privacy import without_paths
 from mlopt.types.run import Run
 
 _LOG_LINES = 20

@@ -1,7 +1,7 @@
 """Intervals and tests: pure functions of arrays, numpy and scipy only, no I/O."""
 
 from mlopt.stats.bootstrap import mean, paired_p50_ratio, quantile, tail_ratio
-from mlopt.stats.paired import bootstrap_delta, mean_delta
+from mlopt.stats.paired import bootstrap_delta, mean_delta, weighted_delta
 from mlopt.stats.proportions import (
     examples_needed,
     mcnemar_exact,
@@ -36,4 +36,5 @@ __all__ = [
     "tail_ratio",
     "tail_support",
     "tango_interval",
+    "weighted_delta",
 ]

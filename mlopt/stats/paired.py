@@ -1,7 +1,8 @@
 """The delta of a metric between two models that answered the same examples."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +13,11 @@ from mlopt.types.estimate import Estimate
 
 _JACKKNIFE_BLOCKS = 200
 _MAX_CELLS = 4_000_000
+_MAX_WEIGHTS = 1_000_000
 _ROUNDING = 1e-12
+
+_Draw = NDArray[np.int64]
+"""Indices of units, each as often as it was drawn."""
 
 
 def bootstrap_delta(
@@ -46,25 +51,50 @@ def bootstrap_delta(
         ValueError: If the sizes are impossible, or the statistic is undefined on all examples or
             on more than half of the resamples.
     """
-    _require_resamples(resamples)
     units = Units.of(n, groups)
+
+    def replicates(draws: Iterable[_Draw]) -> NDArray[np.float64]:
+        return np.array([statistic(units.examples(draw)) for draw in draws], dtype=np.float64)
+
     value = float(statistic(np.arange(n)))
-    if not math.isfinite(value):
-        raise ValueError(f"the statistic is not defined on all {n} examples, got {value}")
-    rng = np.random.default_rng(seed)
-    drawn = (rng.integers(units.count, size=units.count) for _ in range(resamples))
-    replicates = np.array([statistic(units.examples(draw)) for draw in drawn], dtype=np.float64)
-    defined = replicates[np.isfinite(replicates)]
-    if 2 * defined.size < resamples:
-        raise ValueError(
-            f"the statistic is undefined on {resamples - defined.size} of {resamples} resamples: "
-            "too few examples of some kind"
-        )
-    blocks = np.array_split(rng.permutation(units.count), min(units.count, _JACKKNIFE_BLOCKS))
-    left_out = [units.examples(np.delete(np.arange(units.count), block)) for block in blocks]
-    jackknife = np.array([statistic(kept) if kept.size else math.nan for kept in left_out])
-    low, high = bca_interval(value, defined, acceleration_of(-jackknife))
-    return _with_interval(value, low, high, units.count, unit)
+    return _bootstrap(value, replicates, units, seed=seed, resamples=resamples, unit=unit)
+
+
+def weighted_delta(
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    n: int,
+    *,
+    seed: int,
+    resamples: int = 1000,
+    groups: ArrayLike | None = None,
+    unit: float | None = None,
+) -> Estimate:
+    """`bootstrap_delta` of a statistic that is computed on many resamples at once.
+
+    The resamples and the jackknife's blocks are the same as those of `bootstrap_delta` with the
+    same seed, and so is the interval.
+
+    Args:
+        statistic: From how often each example counts, shape (S, n), no row all zero, to the delta
+            of each row, shape (S,); nan where it is undefined. It is called on chunks of rows,
+            about a million weights at a time.
+        n: The number of examples; the value is the statistic where each counts once.
+        seed: The same seed gives the same interval.
+        resamples: The number of bootstrap resamples.
+        groups: The group of each example, shape (n,); whole groups are resampled.
+        unit: The range of the metric, by which 3 / n is scaled where nothing changed; None is 1.
+
+    Raises:
+        ValueError: As `bootstrap_delta`.
+    """
+    units = Units.of(n, groups)
+
+    def replicates(draws: Iterable[_Draw]) -> NDArray[np.float64]:
+        counts = (np.bincount(units.examples(draw), minlength=n) for draw in draws)
+        return np.concatenate([statistic(weights) for weights in _stacked(counts, n)])
+
+    value = float(statistic(np.ones((1, n)))[0])
+    return _bootstrap(value, replicates, units, seed=seed, resamples=resamples, unit=unit)
 
 
 def mean_delta(
@@ -103,6 +133,44 @@ def mean_delta(
     influence = sums - value * sizes
     low, high = bca_interval(value, np.concatenate(parts), acceleration_of(influence))
     return _with_interval(value, low, high, units.count, unit)
+
+
+def _bootstrap(
+    value: float,
+    replicates: Callable[[Iterable[_Draw]], NDArray[np.float64]],
+    units: Units,
+    *,
+    seed: int,
+    resamples: int,
+    unit: float | None,
+) -> Estimate:
+    """The BCa interval around a value, from the statistic on each draw of units."""
+    _require_resamples(resamples)
+    if not math.isfinite(value):
+        n = units.order.size
+        raise ValueError(f"the statistic is not defined on all {n} examples, got {value}")
+    rng = np.random.default_rng(seed)
+    drawn = replicates(rng.integers(units.count, size=units.count) for _ in range(resamples))
+    defined = drawn[np.isfinite(drawn)]
+    if 2 * defined.size < resamples:
+        raise ValueError(
+            f"the statistic is undefined on {resamples - defined.size} of {resamples} resamples: "
+            "too few examples of some kind"
+        )
+    acceleration = None
+    if units.count > 1:
+        blocks = np.array_split(rng.permutation(units.count), min(units.count, _JACKKNIFE_BLOCKS))
+        jackknife = replicates(np.delete(np.arange(units.count), block) for block in blocks)
+        acceleration = acceleration_of(-jackknife)
+    low, high = bca_interval(value, defined, acceleration)
+    return _with_interval(value, low, high, units.count, unit)
+
+
+def _stacked(counts: Iterator[NDArray[np.int64]], n: int) -> Iterator[NDArray[np.float64]]:
+    """Rows of n counts in matrices of at most `_MAX_WEIGHTS` elements, or of one row."""
+    height = max(1, _MAX_WEIGHTS // n)
+    while rows := list(islice(counts, height)):
+        yield np.array(rows, dtype=np.float64)
 
 
 def _with_interval(

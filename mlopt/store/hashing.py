@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-_SKIPPED = frozenset({"__pycache__", "node_modules", "reports", "build", "dist", "site-packages"})
+_SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
 def sha256_file(path: Path) -> str:

@@ -54,7 +54,9 @@ class RunDirectory:
         """Adds a line to ``candidates.jsonl``, before anything is measured of the candidate."""
         file = self.path / CANDIDATES
         old = file.read_text(encoding="utf-8") if file.exists() else ""
-        write_atomically(file, old + candidate.model_dump_json() + "\n")
+        line = candidate.model_dump_json() + "\n"
+        if line not in old:  # a run that is resumed has it already
+            write_atomically(file, old + line)
 
     def write_run(self, run: Run) -> None:
         """Replaces ``run.json``."""

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from mlopt.store.files import write_atomically
+from mlopt.store.hashing import sha256_json
 from mlopt.types.record import Record
 
 Array = np.ndarray[Any, Any]
@@ -92,7 +93,7 @@ class SnapshotWriter:
         self._directory = directory
         self._files: dict[_Key, Any] = {}
         self._columns: dict[_Key, tuple[str, tuple[int, ...]]] = {}
-        self._digest = hashlib.sha256()
+        self._digests: dict[_Key, hashlib._Hash] = {}
         self._hashes: list[bytes] = []
         self.bytes_written = 0
 
@@ -149,9 +150,10 @@ class SnapshotWriter:
             )
         if key not in self._files:
             self._files[key] = (self._directory / f"column{len(self._files)}.bin").open("wb")
+            self._digests[key] = hashlib.sha256()
         data = array.tobytes()
         self._files[key].write(data)
-        self._digest.update(data)
+        self._digests[key].update(data)
         self.bytes_written += len(data)
 
     def __enter__(self) -> Self:
@@ -160,6 +162,15 @@ class SnapshotWriter:
     def __exit__(self, *_: object) -> None:
         for file in self._files.values():
             file.close()
+
+    def _identity(self, columns: Mapping[_Key, Column]) -> str:
+        """Hash over name, role, dtype, shape and content of every column."""
+        return sha256_json(
+            [
+                [*key, column.dtype, column.shape, self._digests[key].hexdigest()]
+                for key, column in sorted(columns.items())
+            ]
+        )
 
     def finish(self) -> SnapshotIndex:
         """Writes the index and returns it."""
@@ -179,7 +190,7 @@ class SnapshotWriter:
             inputs={name: column for (role, name), column in columns.items() if role == "input"},
             target=columns.get(_TARGET),
             duplicates=self.examples - self.distinct,
-            sha256=self._digest.hexdigest(),
+            sha256=self._identity(columns),
         )
         write_atomically(self._directory / INDEX, index.model_dump_json(indent=1))
         return index

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mlopt.types.budget import BudgetLine
 from mlopt.types.candidate import PlannedCandidate
 from mlopt.types.record import Record
@@ -18,6 +20,7 @@ class Margin(Record):
         max_drop: Largest acceptable loss; absolute, in units of the metric, or relative to the
             baseline's value. None: the metric is reported and does not decide.
         relative: Whether ``max_drop`` is a share of the baseline's value.
+        function: ``module:function`` of a metric of the user's own; None for one of mlopt's.
         provable: The smallest loss that the holdout can exclude if nothing at all changes; None
             where that cannot be known beforehand.
     """
@@ -26,6 +29,7 @@ class Margin(Record):
     higher_is_better: bool
     max_drop: float | None
     relative: bool = False
+    function: str | None = None
     provable: float | None = None
 
 
@@ -39,7 +43,8 @@ class Schedule(Record):
         min_block: Least inferences in a visit.
         max_block: Most inferences in a visit.
         warmup: Untimed inferences at the beginning of a visit.
-        pool: Number of different real inputs that a visit cycles through.
+        pool: Most different real inputs that visits cycle through.
+        max_seconds: Wall-clock limit of one trial; rounds give way first, then launches.
     """
 
     launches: int = 5
@@ -49,6 +54,7 @@ class Schedule(Record):
     max_block: int = 100
     warmup: int = 3
     pool: int = 64
+    max_seconds: float = 120.0
 
 
 class SplitSummary(Record):
@@ -66,6 +72,8 @@ class Plan(Record):
         command: The command line that makes this run again, with relative paths.
         sources_sha256: Hash over the project's Python files.
         model_sha256: Hash of the model as the user brought it.
+        task: Whether predictions are classes, which can flip.
+        keep_predictions: Whether predictions and targets are stored with the run.
         time_limit_s: Wall-clock limit of the run; None: no limit.
     """
 
@@ -86,4 +94,6 @@ class Plan(Record):
     selection_rule: str
     predictions_per_day: float | None
     allow_fallback: bool
+    task: Literal["classification", "regression"] = "classification"
+    keep_predictions: bool = True
     time_limit_s: float | None

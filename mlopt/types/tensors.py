@@ -1,5 +1,6 @@
 """What goes into a model and what comes out of it."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from mlopt.types.record import Record
@@ -29,6 +30,15 @@ class TensorSpec(Record):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype}({', '.join(map(str, self.shape))})"
+
+
+def fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
+    """The batch size that a model with these inputs insists on; None when it is dynamic.
+
+    The first axis of every input is the batch; one that is fixed fixes it for all.
+    """
+    first = (spec.shape[0] for spec in inputs if spec.shape)
+    return next((size for size in first if isinstance(size, int)), None)
 
 
 class ArrayRef(Record):

@@ -19,6 +19,7 @@ from mlopt import errors
 from mlopt.errors import MloptError, WorkerError
 
 POLL_S = 0.2
+EXIT_S = 5.0
 LOG_LINES = 15
 
 OnEvent = Callable[[str, float | None], None]
@@ -201,7 +202,10 @@ class Worker:
         return WorkerFailure(cause, self.log_tail)
 
     def _died(self) -> WorkerError:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(timeout=EXIT_S)
+        except subprocess.TimeoutExpired:
+            return self._ended("closed its channel and went on running")
         if code >= 0:
             return WorkerFailure(
                 f"the process ended by itself with exit code {code}", self.log_tail

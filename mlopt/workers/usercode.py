@@ -72,3 +72,19 @@ def describe(error: BaseException, project_dir: Path) -> str:
             where = f" ({file.relative_to(project_dir).as_posix()}, line {frame.lineno})"
     text = str(error).strip().split("\n")[0][:300]
     return f"{type(error).__name__}: {text}{where}"
+
+
+def seed_randomness(seed: int) -> None:
+    """Seeds Python, numpy and, where somebody has imported it, torch.
+
+    Args:
+        seed: Any non-negative integer.
+    """
+    import random
+
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # what libraries and users draw from
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(seed)

@@ -13,6 +13,7 @@ import pytest
 
 from mlopt import stats
 from mlopt.errors import ConfigError, DataError
+from mlopt.evaluation import comparison
 from mlopt.evaluation.comparison import compare
 from mlopt.evaluation.metrics import Task
 from mlopt.store.snapshot import SnapshotWriter
@@ -333,6 +334,31 @@ def test_a_metric_that_raises_on_some_resamples_only_still_has_an_interval(
     assert result.delta.low < result.delta.value < result.delta.high  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("function", [False, True])
+def test_a_bootstrap_that_takes_seconds_says_how_far_it_is(
+    run: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: bool
+) -> None:
+    said: list[str] = []
+    clock = itertools.count(0.0, 0.6)
+    monkeypatch.setattr(comparison, "emit", lambda message, done=None: said.append(message))
+    monkeypatch.setattr(comparison.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("mlopt.stats.paired._MAX_WEIGHTS", 50 * N)
+    module = user_module(
+        tmp_path, "def f(outputs, targets):\n    return float((outputs[:, 0] * targets).mean())\n"
+    )
+    truth = np.arange(N) % 3
+    run(
+        truth,
+        metric("f1", function=f"{module}:f" if function else None),
+        fp32=one_hot(truth),
+        int8=one_hot(np.where(np.arange(N) < 20, 0, truth)),
+    )
+    bootstrap = [message for message in said if "interval of 'f1'" in message]
+    calls = 1 + 1000 + 200 if function else 1 + 1000 // 50 + 200 // 50
+    assert len(bootstrap) == calls // 2
+    assert bootstrap[0].endswith("1 resamples")
+
+
 def test_a_metric_that_raises_on_most_resamples_has_no_interval(
     run: Compare, tmp_path: Path
 ) -> None:
@@ -343,13 +369,36 @@ def test_a_metric_that_raises_on_most_resamples_has_no_interval(
         "        raise ValueError('not all of them')\n"
         "    return float(outputs.sum())\n",
     )
-    with pytest.raises(DataError, match="no interval for 'f'"):
-        run(
-            np.arange(N),
-            metric("f", function=f"{module}:f"),
-            fp32=answers(160),
-            int8=2 * answers(150),
-        )
+    compared = run(
+        np.arange(N),
+        metric("f", function=f"{module}:f"),
+        fp32=answers(160),
+        int8=2 * answers(150),
+    )
+    assert "no interval for 'f'" in compared.found["int8"]["error"]
+
+
+def test_a_candidate_that_cannot_be_compared_costs_that_candidate_only(
+    run: Compare, tmp_path: Path
+) -> None:
+    module = user_module(
+        tmp_path,
+        "def f(outputs, targets):\n"
+        "    if outputs.max() > 1000:\n"
+        "        raise OverflowError('too large')\n"
+        "    return float(outputs.sum())\n",
+    )
+    broken = answers(150)
+    broken[0, 0] = 2000.0
+    compared = run(
+        TRUTH,
+        metric("f", function=f"{module}:f"),
+        fp32=answers(160),
+        broken=broken,
+        int8=answers(150),
+    )
+    assert "OverflowError: too large" in compared.found["broken"]["error"]
+    assert compared.metric("int8").value == pytest.approx(answers(150).sum())
 
 
 def test_a_metric_that_is_not_defined_on_the_split_is_refused(run: Compare) -> None:

@@ -94,5 +94,5 @@ def test_says_where_the_nodes_ran(scored: Score, nodes: dict[str, int] | None) -
 
 
 def test_a_model_that_answers_nan_is_refused_with_the_number_of_examples(scored: Score) -> None:
-    with pytest.raises(ModelError, match="answers NaN on 1 of 40 examples"):
+    with pytest.raises(ModelError, match="answers NaN or infinity on 1 of 40 examples"):
         scored(FakeSession(nan_at=7), 40)

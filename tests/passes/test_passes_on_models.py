@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,68 @@ def test_an_export_that_answers_otherwise_than_pytorch_is_refused(bench: Bench) 
 
     with pytest.raises(BuildError, match="differs between ONNX and PyTorch by"):
         bench.apply("export_onnx", bench.source(code), exporter="torchscript")
+
+
+def _unloadable(path: Path) -> None:
+    (path.parent / "weights").mkdir()
+    (path.parent / "weights" / "w.bin").write_bytes(b"w")
+    path.write_bytes(b"no graph")
+
+
+def _of_another_answer(path: Path) -> None:
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            changed = onnx.numpy_helper.to_array(tensor) + 1
+            tensor.CopyFrom(onnx.numpy_helper.from_array(changed, tensor.name))
+    onnx.save(model, path)
+
+
+def _with_other_outputs(path: Path) -> None:
+    model = onnx.load(path)
+    renamed = onnx.helper.make_node("Identity", [model.graph.output[0].name], ["other"])
+    model.graph.node.append(renamed)
+    model.graph.output[0].name = "other"
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_unloadable, "InvalidProtobuf: "),
+        (_of_another_answer, "output 'logits' differs between ONNX and PyTorch by "),
+        (_with_other_outputs, "the outputs are other in ONNX and logits in PyTorch"),
+    ],
+)
+def test_an_export_that_is_no_good_falls_back_to_the_next_exporter_and_says_why(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], reason: str
+) -> None:
+    kind = PASSES["export_onnx"]
+    export = kind._export
+
+    def spoilt(self: Any, exporter: str, *arguments: Any) -> None:
+        export(self, "torchscript", *arguments)
+        if exporter == "dynamo":
+            spoil(arguments[-1])
+
+    monkeypatch.setattr(kind, "_export", spoilt)
+    source = bench.source(CNN, outputs=("logits",))
+    exported = bench.apply("export_onnx", source)
+
+    assert facts(exported)["exporter"] == "torchscript"
+    assert facts(exported)["parity_largest_error"] < 1e-4
+    assert list(facts(exported)["fallback_because"]) == ["dynamo"]
+    assert reason in facts(exported)["fallback_because"]["dynamo"]
+    assert not (exported.directory / "weights").exists()
+    with pytest.raises(BuildError, match=reason):
+        bench.apply("export_onnx", source, exporter="dynamo")
+
+
+def test_a_model_that_fails_in_pytorch_is_not_blamed_on_the_exporters(bench: Bench) -> None:
+    code = CNN.replace("return self.head", "assert len(image) != 7, 'not seven'; return self.head")
+
+    with pytest.raises(BuildError, match=r"fails on a batch of 7: AssertionError: not seven"):
+        bench.apply("export_onnx", bench.source(code))
 
 
 def test_when_no_exporter_works_the_reason_of_each_is_given(bench: Bench) -> None:

@@ -12,6 +12,7 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from mlopt import api
+from mlopt.errors import ConfigError, DataError
 
 METRIC = """
 def cost(outputs, targets):
@@ -142,3 +143,81 @@ def test_two_runs_at_once_share_the_cache_and_build_each_artifact_once(
     assert len(hashes) == 1
     assert {r.run.status for r in results} == {"complete"}
     assert sorted(r.run.candidate("int8-static").cached_steps for r in results) == [0, 1]
+
+
+SLOW_METRIC = """
+import time
+
+def slow(outputs, targets):
+    time.sleep(0.5)
+    return float((outputs.argmax(axis=1) == targets).mean())
+"""
+
+
+def test_a_metric_that_takes_longer_than_the_time_limit_ends_the_run_undecided(
+    onnx_project: Callable[..., Path], tmp_path: Path
+) -> None:
+    metric = {"name": "slow", "function": "mine:slow", "direction": "higher", "max_drop": 0.5}
+    project = onnx_project(metrics=[metric], recipes=["fp32", "int8-dynamic"])
+    (project / "mine.py").write_text(SLOW_METRIC)
+
+    result = api.optimize(project, out=tmp_path / "reports", time_limit_s=15)
+
+    assert result.exit_code == 4
+    assert result.run.partial is not None
+    assert "time limit" in result.run.partial
+    assert all(c.failure is None for c in result.run.candidates)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise KeyError('cost')", "raised KeyError: 'cost' (mine.py, line 2)"),
+        ("return float('nan')", "returned nan on the targets of data.selection"),
+        ("return 'much'", "raised ValueError"),
+    ],
+)
+def test_a_metric_that_cannot_work_is_refused_before_anything_is_built(
+    onnx_project: Callable[..., Path], tmp_path: Path, body: str, message: str
+) -> None:
+    metric = {"name": "cost", "function": "mine:cost", "direction": "lower"}
+    project = onnx_project(metrics=[metric])
+    (project / "mine.py").write_text(f"def cost(outputs, targets):\n    {body}\n")
+
+    with pytest.raises(ConfigError) as error:
+        api.optimize(project, out=tmp_path / "reports")
+
+    assert message in str(error.value)
+    assert not (tmp_path / "reports").exists()
+
+
+def test_auroc_on_a_holdout_of_one_class_is_refused_before_anything_is_built(
+    onnx_project: Callable[..., Path], tmp_path: Path
+) -> None:
+    project = onnx_project(metrics=["auroc"])
+    with np.load(project / "holdout.npz") as file:
+        features = file["features"]
+    np.savez(project / "holdout.npz", features=features, target=np.zeros(len(features), np.int64))
+
+    with pytest.raises(DataError, match=r"data\.holdout holds one class only"):
+        api.optimize(project, out=tmp_path / "reports")
+
+    assert not (tmp_path / "reports").exists()
+
+
+def test_an_input_that_gets_another_name_is_read_anew(
+    onnx_project: Callable[..., Path], tmp_path: Path
+) -> None:
+    project = onnx_project()
+    api.optimize(project, out=tmp_path / "reports")
+    model = onnx.load(project / "model.onnx")
+    model.graph.input[0].name = model.graph.node[0].input[0] = "renamed"
+    onnx.save(model, project / "model.onnx")
+    for split in ("calibration", "selection", "holdout"):
+        with np.load(project / f"{split}.npz") as file:
+            arrays = dict(file)
+        np.savez(project / f"{split}.npz", renamed=arrays["features"], target=arrays["target"])
+
+    result = api.optimize(project, out=tmp_path / "reports")
+
+    assert result.run.candidate("fp32").status == "measured"

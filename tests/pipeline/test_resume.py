@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mlopt import api
-from mlopt.errors import RunError
+from mlopt.errors import ConfigError, RunError
 
 PATIENCE_S = 120
 
@@ -86,6 +86,18 @@ def test_ctrl_c_while_timing_ends_with_130_and_a_report_marked_partial(
     assert run["status"] == "interrupted"
     assert run["partial"]
     assert "partial" in (run_dir / "adr.md").read_text().lower()
+    lines = (run_dir / "candidates.jsonl").read_text()
+
+    result = api.optimize(slow_project, resume=run_dir)
+
+    assert result.run.status == "complete"
+    assert result.run.partial is None
+    assert (run_dir / "candidates.jsonl").read_text() == lines
+    assert not list(run_dir.glob("samples/*.checkpoint.json"))
+    for candidate in result.run.candidates:
+        assert candidate.selection is not None
+        assert candidate.selection.measurements[0].launches == 4
+        assert candidate.selection.measurements[0].rounds == 40
 
 
 def test_a_complete_run_is_not_resumed(onnx_project: Callable[..., Path], tmp_path: Path) -> None:
@@ -113,3 +125,10 @@ def test_a_run_is_not_resumed_on_other_data(slow_project: Path, tmp_path: Path) 
 
     with pytest.raises(RunError, match="the data changed since it began"):
         api.optimize(slow_project, resume=run_dir)
+
+
+def test_options_that_a_plan_has_fixed_are_refused_when_it_is_resumed(
+    onnx_project: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="leave the other options out"):
+        api.optimize(onnx_project(), resume=tmp_path, max_drop=0.5)

@@ -124,10 +124,11 @@ def test_a_split_smaller_than_a_batch_is_repeated_to_fill_one(
 
 @pytest.mark.parametrize(("cap", "batches"), [(48 * 3, 3), (48 * 3 + 47, 3), (1, 1)])
 def test_a_pool_has_no_more_bytes_than_its_cap_and_at_least_one_batch(
-    split: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch, cap: int, batches: int
+    split: Callable[[int], Path], cap: int, batches: int
 ) -> None:
-    monkeypatch.setattr(session, "POOL_BYTES", cap)
-    pool = input_pool(split(40), batch_size=4, count=64)  # 4 examples of 4 + 8 bytes
+    pool = input_pool(
+        split(40), batch_size=4, count=64, most_bytes=cap
+    )  # 4 examples of 4 + 8 bytes
     assert len(pool) == batches
 
 

@@ -17,10 +17,10 @@ from mlopt.report.text import (
     sentence,
     significant,
     speed,
-    without_paths,
 )
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import MetricResult
+from mlopt.types.privacy import without_paths
 
 
 def estimate(value: float, low: float | None, high: float | None) -> Estimate:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from onnx import TensorProto, helper, save_model
+from onnx import GraphProto, TensorProto, helper, save_model
 from torch import nn
 
 from mlopt.frameworks.torch_module import build_module
 from mlopt.sources.models import MODEL_SOURCES
 from mlopt.sources.models.factory import FactoryModel, load_weights
-from mlopt.sources.models.onnx_file import OnnxModel
+from mlopt.sources.models.onnx_file import OnnxModel, external_files
+from mlopt.store.hashing import sha256_file
 from mlopt.types.tensors import TensorSpec
 from mlopt.types.torch_model import TORCH_MODEL, TORCH_WEIGHTS, TorchModel
 
@@ -129,6 +131,89 @@ def test_an_onnx_file_is_copied_with_all_that_belongs_to_it(
     np.testing.assert_allclose(y, EXAMPLE["x"] @ np.arange(12).reshape(4, 3))
 
 
+def test_the_files_of_an_onnx_model_change_when_only_its_external_data_does(tmp_path: Path):
+    directory = tmp_path / "export"
+    directory.mkdir()
+    _onnx(directory / "best.onnx", external=True)
+    source = OnnxModel(onnx="export/best.onnx")
+
+    def hashes() -> dict[str, str]:
+        return {k: sha256_file(tmp_path / path) for k, path in source.files(tmp_path).items()}
+
+    assert source.files(tmp_path) == {
+        "onnx": "export/best.onnx",
+        "onnx, weights.bin": "export/weights.bin",
+    }
+    before = hashes()
+    (directory / "weights.bin").write_bytes(np.ones(12, np.float32).tobytes())
+    after = hashes()
+    assert [key for key in before if before[key] != after[key]] == ["onnx, weights.bin"]
+    (directory / "weights.bin").unlink()
+    assert source.files(tmp_path) == {"onnx": "export/best.onnx"}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n"])
+def test_the_files_of_a_damaged_onnx_model_are_the_one_that_is_named(content, tmp_path: Path):
+    if content is not None:
+        (tmp_path / "m.onnx").write_bytes(content)
+    for name in ("m.onnx", "m\0.onnx") if content is None else ("m.onnx",):
+        source = OnnxModel(onnx=name)
+        assert source.files(tmp_path) == {"onnx": name}
+        assert [key for key, _ in source.problems(tmp_path)] == ["onnx"] * (content is None)
+
+
+@pytest.mark.parametrize("location", ["../secret.bin", "w\0.bin", "w" * 5000, "", "."])
+def test_external_data_that_is_no_file_beside_the_model_is_not_read(location, tmp_path: Path):
+    (tmp_path / "secret.bin").write_bytes(b"secret")
+    directory = tmp_path / "project"
+    directory.mkdir()
+    graph = _graph([_constant(location)])
+    (directory / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    assert OnnxModel(onnx="m.onnx").files(directory) == {"onnx": "m.onnx"}
+
+
+def _outside(location: str) -> TensorProto:
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    return tensor
+
+
+def _constant(location: str) -> Any:
+    return helper.make_node("Constant", [], ["w"], value=_outside(location))
+
+
+def _graph(nodes: list[Any], initializers: tuple[TensorProto, ...] = ()) -> GraphProto:
+    return helper.make_graph(nodes, "g", [], [], list(initializers))
+
+
+def test_external_data_is_found_wherever_an_onnx_model_may_have_it():
+    branch = _graph([_constant("branch_constant.bin")], (_outside("branch.bin"),))
+    nested = _graph([helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)])
+    body = _graph([], (_outside("in_function.bin"),))
+    function = helper.make_function(
+        "own",
+        "f",
+        [],
+        ["y"],
+        [_constant("function.bin"), helper.make_node("Loop", ["n", "c"], ["y"], body=body)],
+        [helper.make_opsetid("", 18)],
+    )
+    loop = helper.make_node("Loop", ["n", "c"], ["z"], body=nested)
+    graph = _graph([_constant("constant.bin"), loop], (_outside("plain.bin"),))
+    values, indices = _outside("values.bin"), TensorProto(data_type=TensorProto.INT64, dims=[4])
+    graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [8]))
+    assert external_files(helper.make_model(graph, functions=[function])) == {
+        "plain.bin",
+        "values.bin",
+        "constant.bin",
+        "branch.bin",
+        "branch_constant.bin",
+        "function.bin",
+        "in_function.bin",
+    }
+
+
 @pytest.mark.parametrize("name", sorted(MODEL_SOURCES.entries))
 def test_a_model_source_is_called_like_its_file_and_like_one_of_its_keys(name):
     source = MODEL_SOURCES[name]
@@ -146,4 +231,4 @@ def test_a_model_source_is_called_like_its_file_and_like_one_of_its_keys(name):
 @pytest.mark.parametrize("source", [FACTORY, OnnxModel(onnx="m.onnx")])
 def test_a_model_source_survives_json_and_names_its_files(source, tmp_path: Path):
     assert type(source).model_validate_json(source.model_dump_json()) == source
-    assert [key for key, _ in source.problems(tmp_path)] == list(source.files())
+    assert [key for key, _ in source.problems(tmp_path)] == list(source.files(tmp_path))

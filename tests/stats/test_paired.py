@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from mlopt.stats import bootstrap_delta, mean_delta
+from mlopt.stats import bootstrap_delta, mean_delta, weighted_delta
 from mlopt.stats.bca import acceleration_of, bca_interval
 
 Indices = NDArray[np.int64]
@@ -133,3 +133,47 @@ def test_refuses_shapes_that_do_not_fit() -> None:
         mean_delta(np.array([]), seed=0)
     with pytest.raises(ValueError, match="resamples"):
         bootstrap_delta(lambda i: 0.0, 3, seed=0, resamples=0)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_weights_give_the_same_interval_as_indices(grouped: bool) -> None:
+    rng = np.random.default_rng(0)
+    deltas = rng.gamma(0.5, size=300) - 0.4
+    groups = rng.integers(0, 80, 300) if grouped else None
+    by_index = bootstrap_delta(lambda i: float(deltas[i].mean()), 300, seed=4, groups=groups)
+    by_weight = weighted_delta(lambda w: w @ deltas / w.sum(axis=1), 300, seed=4, groups=groups)
+    assert by_weight.value == pytest.approx(by_index.value)
+    assert (by_weight.low, by_weight.high) == pytest.approx((by_index.low, by_index.high))
+
+
+def test_weights_come_in_chunks_of_bounded_size() -> None:
+    rows: list[int] = []
+
+    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        assert weights.size <= 1_000_000
+        rows.append(len(weights))
+        assert (weights.sum(axis=1) > 0).all()
+        return weights[:, 0]
+
+    weighted_delta(statistic, 20_000, seed=0, resamples=120)
+    assert sum(rows) == 1 + 120 + 200
+    assert max(rows) == 50
+
+
+def test_resamples_without_an_answer_are_dropped_with_weights_too() -> None:
+    def share_if_any(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        hits = weights[:, :3].sum(axis=1)
+        return np.where(hits > 0, hits / weights.sum(axis=1), np.nan)
+
+    estimate = weighted_delta(share_if_any, 40, seed=0)
+    assert estimate.low is not None
+    assert estimate.low > 0
+    with pytest.raises(ValueError, match="undefined on"):
+        weighted_delta(lambda w: np.where(w.max(axis=1) > 1, np.nan, 1.0), 30, seed=0)
+    with pytest.raises(ValueError, match="not defined on all 30"):
+        weighted_delta(lambda w: np.full(len(w), np.nan), 30, seed=0)
+
+
+def test_a_single_unit_has_the_rule_of_three() -> None:
+    estimate = weighted_delta(lambda w: w[:, 0] * 0 + 0.5, 1, seed=0, resamples=20)
+    assert (estimate.low, estimate.value, estimate.high) == (-2.5, 0.5, 3.5)

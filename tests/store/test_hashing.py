@@ -74,7 +74,6 @@ def test_adding_renaming_moving_and_removing_a_source_change_the_hash(project: P
         ".hidden.py",
         "__pycache__/model.py",
         "node_modules/a/b.py",
-        "reports/run/model/code.py",
         "nets/__pycache__/block.py",
     ],
 )

@@ -14,7 +14,7 @@ from mlopt.sources.data.npz import NpzData
 from mlopt.sources.models.onnx_file import OnnxModel
 from mlopt.store.snapshot import Snapshot, SnapshotWriter
 from mlopt.types.artifact import LineageStep
-from mlopt.types.tensors import TensorSpec
+from mlopt.types.tensors import TensorSpec, fixed_batch
 
 SYNTHETIC_EXAMPLES = 256
 DYNAMIC_SIZE = 128
@@ -43,8 +43,7 @@ def adopt(onnx: str, workspace: str, snapshot: str, data: str | None, seed: int)
     inputs = model.declared_inputs(path.parent)
     if not inputs:
         raise ModelError(f"{path.name} takes no input: there is nothing to time.")
-    first = inputs[0].shape[0] if inputs[0].shape else 1
-    fixed = first if isinstance(first, int) else None
+    fixed = fixed_batch(inputs)
     with SnapshotWriter(Path(snapshot)) as writer:
         if data is None:
             writer.append(synthetic_inputs(inputs, SYNTHETIC_EXAMPLES, seed), None)

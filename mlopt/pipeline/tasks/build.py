@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from mlopt.passes import PASSES
 from mlopt.store.snapshot import Snapshot
 from mlopt.types.artifact import Artifact
 from mlopt.workers import emit
+from mlopt.workers.usercode import seed_randomness
 
 
 class BuildContext:
@@ -78,8 +78,7 @@ def build(
     Raises:
         BuildError: The pass cannot be applied to this model.
     """
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
+    seed_randomness(seed)
     tempfile.tempdir = scratch  # libraries leave their temporary files where they get removed
     step = PASSES[transformation].model_validate(parameters)
     context = BuildContext(Path(workspace), Path(project_dir), seed, snapshots, Path(scratch))

@@ -38,6 +38,10 @@ class DataSource(Record):
         """Mistakes that can be seen without running anything: key and message."""
         yield from ()
 
+    def imports(self, project_dir: Path, place: str) -> None:
+        """Imports the user's code, so that what it draws at random can be seeded after that."""
+        return
+
     def batches(self, project_dir: Path, inputs: tuple[str, ...], place: str) -> Iterator[Batch]:
         """Reads the split. Runs in a worker process.
 

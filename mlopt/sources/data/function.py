@@ -40,6 +40,14 @@ class FunctionData(DataSource):
     function: Annotated[str, Field(pattern=REFERENCE)]
     arguments: dict[str, JsonValue] = {}
 
+    def imports(self, project_dir: Path, place: str) -> None:
+        """Imports the function's module.
+
+        Raises:
+            ConfigError: It cannot be imported.
+        """
+        load_object(self.function, project_dir, place)
+
     def batches(self, project_dir: Path, inputs: tuple[str, ...], place: str) -> Iterator[Batch]:
         """Calls the function and normalises what it yields.
 

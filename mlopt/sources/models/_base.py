@@ -30,13 +30,17 @@ class ModelSource(Record):
     summary: ClassVar[str]
     produces: ClassVar[Format]
 
-    def files(self) -> dict[str, str]:
-        """The files it needs: key in mlopt.yaml to path, relative to the project."""
+    def files(self, project_dir: Path) -> dict[str, str]:
+        """The files it is made of: key in mlopt.yaml to path, relative to the project.
+
+        A file that another one names has that one's key and its own name as its key. It is left
+        out while it cannot be read; a file that mlopt.yaml names is listed even if it is missing.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define files")
 
     def problems(self, project_dir: Path) -> Iterator[tuple[str, str]]:
         """Mistakes that can be seen without running anything: key and message."""
-        for key, path in self.files().items():
+        for key, path in self.files(project_dir).items():
             if (problem := missing_file(project_dir, path)) is not None:
                 yield key, problem
 

@@ -41,7 +41,7 @@ class FactoryModel(ModelSource):
     arguments: dict[str, JsonValue] = {}
     weights: str
 
-    def files(self) -> dict[str, str]:
+    def files(self, project_dir: Path) -> dict[str, str]:
         """The weights."""
         return {"weights": self.weights}
 

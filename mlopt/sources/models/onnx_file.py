@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlopt.errors import ModelError
 from mlopt.sources.models._base import ModelSource, output_specs
+from mlopt.sources.paths import missing_file
 from mlopt.types.artifact import Format
 from mlopt.types.passes import Draft
 from mlopt.types.tensors import BATCH, TensorSpec
@@ -32,9 +34,25 @@ class OnnxModel(ModelSource):
 
     onnx: str
 
-    def files(self) -> dict[str, str]:
-        """The file."""
-        return {"onnx": self.onnx}
+    def files(self, project_dir: Path) -> dict[str, str]:
+        """The file, and those with its external data as far as they can be read."""
+        files = {"onnx": self.onnx}
+        if missing_file(project_dir, self.onnx) is not None:
+            return files
+        try:
+            names = external_files(read_onnx(project_dir / self.onnx, self.onnx))
+        except ModelError:  # materialise says so, when the model is needed
+            return files
+        beside = Path(self.onnx).parent
+        for name in sorted(names):
+            if _is_beside((project_dir / self.onnx).parent, name):
+                files[f"onnx, {name}"] = (beside / name).as_posix()
+        return files
+
+    def problems(self, project_dir: Path) -> Iterator[tuple[str, str]]:
+        """Whether the file is there; it is not opened, as it may be large."""
+        if (problem := missing_file(project_dir, self.onnx)) is not None:
+            yield "onnx", problem
 
     def declared_inputs(self, project_dir: Path) -> tuple[TensorSpec, ...]:
         """Inputs of the graph that are not initializers; the first axis is the batch.
@@ -89,8 +107,7 @@ def _copy(path: Path, shown: str, workspace: Path) -> None:
     """Copies the model and its external data, which must lie beside it or below."""
     shutil.copyfile(path, workspace / "model.onnx")
     for name in sorted(external_files(read_onnx(path, shown))):
-        inside = (path.parent / name).resolve().is_relative_to(path.parent.resolve())
-        if not inside or not (path.parent / name).is_file():
+        if not _is_beside(path.parent, name):
             raise ModelError(
                 f"model.onnx: {shown} keeps weights in '{name}', and there is no such file in its "
                 "directory. Copy both together."
@@ -98,6 +115,15 @@ def _copy(path: Path, shown: str, workspace: Path) -> None:
         target = workspace / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / name, target)
+
+
+def _is_beside(directory: Path, name: str) -> bool:
+    """Whether ``name`` is a file in ``directory`` or below."""
+    try:
+        inside = (directory / name).resolve().is_relative_to(directory.resolve())
+        return inside and (directory / name).is_file()
+    except (OSError, ValueError):  # too long for the file system, or with a null byte in it
+        return False
 
 
 def _open(path: Path, shown: str) -> ort.InferenceSession:
@@ -162,10 +188,27 @@ def read_onnx(path: Path, shown: str) -> onnx.ModelProto:
 
 def external_files(model: onnx.ModelProto) -> set[str]:
     """Names of the files that hold a model's external data."""
-    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+    from onnx.external_data_helper import uses_external_data
 
+    scopes = (model.graph, *model.functions)
     return {
-        ExternalDataInfo(tensor).location
-        for tensor in model.graph.initializer
+        entry.value
+        for tensor in itertools.chain.from_iterable(map(_tensors, scopes))
         if uses_external_data(tensor)
+        for entry in tensor.external_data
+        if entry.key == "location"
     }
+
+
+def _tensors(scope: onnx.GraphProto | onnx.FunctionProto) -> Iterable[onnx.TensorProto]:
+    """Every constant of a graph or function: initializers, node attributes, and in subgraphs."""
+    yield from getattr(scope, "initializer", ())
+    for sparse in getattr(scope, "sparse_initializer", ()):
+        yield from (sparse.values, sparse.indices)
+    defaults = getattr(scope, "attribute_proto", ())  # of a function's attributes
+    for attribute in itertools.chain(defaults, *(node.attribute for node in scope.node)):
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for graph in (attribute.g, *attribute.graphs):
+            yield from _tensors(graph)
