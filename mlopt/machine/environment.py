@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 
 from mlopt.machine.limits import usable_cpus, usable_memory_bytes
@@ -48,8 +49,14 @@ def describe_environment(providers: tuple[str, ...]) -> Environment:
         cpus=usable_cpus(),
         cpus_on_host=psutil.cpu_count() or 1,
         memory_bytes=usable_memory_bytes(),
-        operating_system=f"{platform.system()} {platform.release()}",
+        operating_system=f"{platform.system()} {_numbers(platform.release())}",
         python=platform.python_version(),
         libraries=library_versions(),
         providers=providers,
     )
+
+
+def _numbers(release: str) -> str:
+    """The version of a kernel without what its builder added, which may name a machine."""
+    match = re.match(r"[\d.]+", release)
+    return match[0] if match else ""
