@@ -10,7 +10,6 @@ from mlopt.types.decision import Outcome, Verdict
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Evidence, Measurement, MetricResult
 
-TAIL_ROUNDS = 50
 """Least rounds for an interval of the p99 (``stats.tail_support``)."""
 
 
@@ -88,11 +87,13 @@ def _latency(line: BudgetLine, measurement: Measurement) -> Estimate | None:
 def _more_samples(line: BudgetLine, measurement: Measurement) -> str:
     if line.quantity == "p99_ms" and measurement.p99_support != "interval":
         needed = stats.samples_for_interval(0.99)
-        in_rounds = (TAIL_ROUNDS - measurement.rounds) * measurement.count / measurement.rounds
+        in_rounds = (
+            (stats.TAIL_ROUNDS - measurement.rounds) * measurement.count / measurement.rounds
+        )
         more = max(needed - measurement.count, in_rounds)
         seconds = more * measurement.mean_ms.value / 1000
         return (
-            f"{needed} samples in {TAIL_ROUNDS} rounds (there are {measurement.count} in {measurement.rounds}), "
+            f"{needed} samples in {stats.TAIL_ROUNDS} rounds (there are {measurement.count} in {measurement.rounds}), "
             f"about {max(1, round(seconds))} s more of timing"
         )
     return "more launches (a larger `measurement.launches`), or a quieter machine"

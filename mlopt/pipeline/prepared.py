@@ -62,23 +62,9 @@ def prepare(
         DataError: A split breaks the contract.
         ModelError: The model cannot be loaded, or does not accept the data.
     """
-    project, directory, file = loaded
-    files = {
-        key: sha256_file(directory / path) for key, path in project.model.files(directory).items()
-    }
-    sources = sha256_sources(directory)
-    model_hash = sha256_json({"files": files, "model": project.model.model_dump(mode="json")})
-    key = sha256_json(
-        {
-            "source": project.model.name,
-            "model": model_hash,
-            "sources": sources,
-            "inputs": [spec.model_dump(mode="json") for spec in project.inputs],
-            "outputs": project.outputs,
-            "libraries": library_versions(SOURCE_LIBRARIES),
-            **own_identity(),
-        }
-    )
+    _, directory, file = loaded
+    model_hash, sources = _model_sha256(loaded), sha256_sources(directory)
+    key = _source_key(loaded, model_hash, sources)
     known = cache.find("artifacts", key)
     with cache.workspace() as workspace:
         snapshots, model = workspace / "snapshots", workspace / "model"
@@ -111,6 +97,28 @@ def prepare(
             examples=index.examples, sha256=index.sha256, duplicates=index.duplicates
         )
     return Prepared(loaded, Artifact.open(known), kept, data, sources, model_hash)
+
+
+def _model_sha256(loaded: LoadedProject) -> str:
+    model, directory = loaded.project.model, loaded.directory
+    files = {key: sha256_file(directory / path) for key, path in model.files(directory).items()}
+    return sha256_json({"files": files, "model": model.model_dump(mode="json")})
+
+
+def _source_key(loaded: LoadedProject, model_sha256: str, sources_sha256: str) -> str:
+    """Everything that shapes the model as the user brings it."""
+    project = loaded.project
+    return sha256_json(
+        {
+            "source": project.model.name,
+            "model": model_sha256,
+            "sources": sources_sha256,
+            "inputs": [spec.model_dump(mode="json") for spec in project.inputs],
+            "outputs": project.outputs,
+            "libraries": library_versions(SOURCE_LIBRARIES),
+            **own_identity(),
+        }
+    )
 
 
 @functools.cache

@@ -105,11 +105,6 @@ def rounded_count(value: float, resolution: float) -> str:
     return f"{round(value / step) * step:,.0f}"
 
 
-def short_hash(sha256: str | None) -> str:
-    """The first twelve digits."""
-    return sha256[:12] if sha256 else NONE
-
-
 def code(name: str) -> str:
     """``name`` in backticks, whatever it contains."""
     name = " ".join(str(name).split())

@@ -11,7 +11,7 @@ from mlopt.stats.proportions import (
 from mlopt.stats.rounds import Rounds
 from mlopt.stats.small import mean_interval
 from mlopt.stats.tails import (
-    TailSupport,
+    TAIL_ROUNDS,
     samples_for_interval,
     samples_for_upper_bound,
     tail_estimate,
@@ -19,8 +19,8 @@ from mlopt.stats.tails import (
 )
 
 __all__ = [
+    "TAIL_ROUNDS",
     "Rounds",
-    "TailSupport",
     "bootstrap_delta",
     "examples_needed",
     "mcnemar_exact",

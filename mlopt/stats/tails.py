@@ -4,18 +4,16 @@ Every count here is for independent samples. Samples that are not independent co
 the effective number, not the number that was taken.
 """
 
-from typing import Literal
-
 from scipy import special
 
 from mlopt.stats.bootstrap import quantile
 from mlopt.stats.rounds import Rounds
 from mlopt.types.estimate import Estimate
-
-TailSupport = Literal["interval", "upper_bound", "insufficient"]
+from mlopt.types.measurement import TailSupport
 
 _CONFIDENCE = 0.99
-_MIN_ROUNDS = 50
+TAIL_ROUNDS = 50
+"""The fewest rounds for an interval of a tail: fewer say too little of how the machine drifts."""
 
 
 def samples_for_upper_bound(q: float, confidence: float = _CONFIDENCE) -> int:
@@ -85,7 +83,7 @@ def tail_support(n: float, rounds: int, q: float) -> TailSupport:
     Raises:
         ValueError: If `q` is not strictly between 0 and 1.
     """
-    if n >= samples_for_interval(q) and rounds >= _MIN_ROUNDS:
+    if n >= samples_for_interval(q) and rounds >= TAIL_ROUNDS:
         return "interval"
     return "upper_bound" if n >= samples_for_upper_bound(q) else "insufficient"
 

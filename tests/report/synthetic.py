@@ -206,7 +206,7 @@ def lineage(spec: Spec) -> tuple[LineageStep, ...]:
     if spec.role != "reference":
         facts: dict[str, Any] = {"parity_examples": 64, "parity_largest_error": 2.4e-7}
         facts |= {"exporter": "torchscript", "opset": 18}
-        facts["fallback_because"] = {"dynamo": "TypeError: in /work/build/site/torch/export.py"}
+        facts["fallback_because"] = {"dynamo": "TypeError: in /srv/build/site/torch/export.py"}
         parameters = {"exporter": "auto", "opset": 18}
         steps.append(LineageStep(transformation="export_onnx", parameters=parameters, facts=facts))
     if spec.name.startswith("int8-static"):
