@@ -60,6 +60,10 @@ data:
   #calibration: data:calibration # sets the ranges of static INT8; a few hundred, no targets needed
   #training: data:training # for recipes that train
 
+# What is scored is the first output: for a classification logits of shape (N, classes), or (N, 1)
+# or (N,) for two classes, where above 0 means class 1; never probabilities. Targets are class
+# numbers of shape (N,). For a regression, targets have as many values as the output.
+#
 # classification or regression. Default: what the first metric belongs to.
 #task: classification
 

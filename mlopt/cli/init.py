@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlopt.cli.console import print_text
+from mlopt.cli.console import print_note, print_text
 from mlopt.cli.options import Debug
 
 Directory = Annotated[Path, typer.Argument(help="Where to write mlopt.yaml.", show_default=False)]
@@ -28,4 +28,10 @@ def init(
     from mlopt import api
     from mlopt.cli.summary import display_path
 
-    print_text(display_path(api.init(directory, onnx=onnx, force=force)) + "\n")
+    file = api.init(directory, onnx=onnx, force=force)
+    print_text(f"{display_path(file)}\n")
+    code = "the data functions" if onnx else "model.py, data.py and the weights"
+    print_note(
+        f"Next: put {code} beside it, fill it in, and check all of it with "
+        f"'mlopt optimize {display_path(file.parent)} --dry-run'."
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlopt.cli.completion import complete_recipe
-from mlopt.cli.console import print_json, print_result
+from mlopt.cli.console import print_json, print_result, print_warning
 from mlopt.cli.options import (
     BatchSizes,
     Debug,
@@ -113,6 +113,7 @@ def optimize(
     """Build candidates, measure them side by side, decide, and write the report."""
     from mlopt import api
     from mlopt.cli.progress import watching
+    from mlopt.cli.summary import display_path
 
     if dry_run and resume is not None:
         raise typer.BadParameter("--dry-run plans a new run: leave --resume out.")
@@ -141,6 +142,8 @@ def optimize(
         _show_plan(plan, json=json, quiet=quiet)
         return
     _show_result(result, json=json, quiet=quiet)
+    if quiet and result.exit_code:
+        print_warning(f"{result.sentence} See {display_path(result.run_dir)}.")
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 

@@ -96,7 +96,7 @@ TimeLimit = Annotated[
         envvar="MLOPT_TIME_LIMIT",
         parser=duration,
         metavar="SECONDS",
-        help="Stop measuring after that long (90, 90s, 5m, 1h) and report what there is.",
+        help="Wall-clock limit of the whole run, building included (90, 90s, 5m, 1h).",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

@@ -30,6 +30,9 @@ from mlopt.workers import emit
 from mlopt.workers.usercode import describe, load_object
 
 Array = np.ndarray[Any, Any]
+
+FEWEST_TO_TELL = 20
+"""Outputs that must all lie within 0 and 1 before they are taken for probabilities."""
 Metric = Callable[[Array, Array], float]
 
 _PROGRESS_INTERVAL_S = 1.0
@@ -99,6 +102,8 @@ def compare(
     truth = np.array(targets)
     reference = np.load(outputs[baseline])
     requests = [MetricRequest.model_validate(m) for m in metrics]
+    if any(request.function is None and request.name != "auroc" for request in requests):
+        refuse_probabilities(reference, task)
     found: dict[str, Any] = {}
     for number, (name, path) in enumerate(outputs.items()):
         pair = Pair(np.load(path), reference, truth)
@@ -117,6 +122,26 @@ def compare(
             found[name] = {"error": str(e)}  # it costs this candidate, and no other
         emit("comparing", (number + 1) / len(outputs))
     return found
+
+
+def refuse_probabilities(outputs: Array, task: Task) -> None:
+    """Refuses a single output for each example that is a probability, where a logit is read.
+
+    Its sign would be taken for the class, and every score would be silently wrong.
+
+    Raises:
+        DataError: All of at least 20 outputs lie within 0 and 1, and are not all equal.
+    """
+    single = outputs.ndim == 1 or outputs.shape[1:] == (1,)
+    if task != "classification" or not single or len(outputs) < FEWEST_TO_TELL:
+        return
+    low, high = float(outputs.min()), float(outputs.max())
+    if 0.0 <= low < high <= 1.0:
+        raise DataError(
+            f"metrics: the model's single output lies between {low:.3g} and {high:.3g} on all "
+            f"{len(outputs)} examples: it looks like a probability, and mlopt reads a logit, whose "
+            "sign is the class. Leave the sigmoid out of the model, or give one output for each class."
+        )
 
 
 def flip_rate(pair: Pair) -> float:

@@ -27,7 +27,8 @@ def p50_ratio_between(run: Run, run_dir: Path) -> Callable[[str, str], Estimate]
         if a.trial == b.trial:
             rounds = [as_rounds(read_arrays(run_dir, m.samples)["samples"]) for m in (a, b)]
             return stats.paired_p50_ratio(rounds[0], rounds[1], seed=run.plan.seed)
-        return _quotient(a.p50_ratio, b.p50_ratio)
+        one = Estimate(value=1.0, low=1.0, high=1.0)
+        return (a.p50_ratio or one).over(b.p50_ratio or one)
 
     return ratio
 
@@ -36,11 +37,3 @@ def _measurement(run: Run, name: str) -> Measurement:
     evidence = run.candidate(name).selection
     assert evidence is not None, "only measured candidates are compared"
     return evidence.measurements[0]
-
-
-def _quotient(a: Estimate | None, b: Estimate | None) -> Estimate:
-    one = Estimate(value=1.0, low=1.0, high=1.0)
-    a, b = a or one, b or one
-    if a.low is None or a.high is None or b.low is None or b.high is None:
-        return Estimate(value=a.value / b.value)
-    return Estimate(value=a.value / b.value, low=a.low / b.high, high=a.high / b.low)

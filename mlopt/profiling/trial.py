@@ -92,6 +92,12 @@ class Setting(NamedTuple):
         """Whether the time limit is reached."""
         return self.deadline is not None and time.monotonic() > self.deadline
 
+    def left_s(self, estimate: float) -> float:
+        """Seconds until the trial ends: as estimated, or at the deadline."""
+        if self.deadline is None:
+            return estimate
+        return min(estimate, max(0.0, self.deadline - time.monotonic()))
+
     def call_limit_s(self) -> float | None:
         """Seconds that a call may take that begins now; None: only the worker's own limit."""
         return (
@@ -151,7 +157,7 @@ def run_trial(
                 progress(
                     f"launch {launch + 1} of {schedule.launches}, round {number + 1} of {rounds_left}",
                     share,
-                    elapsed / share * (1 - share),
+                    setting.left_s(elapsed / share * (1 - share)),
                 )
             heat.finish()
         if after_launch is not None:

@@ -147,7 +147,7 @@ def _data(value: Any, directory: Path, problems: Problems) -> dict[str, DataSour
         if parsed is None:
             continue
         for key, message in parsed.problems(directory):
-            problems.add(f"{place}.{key}", message)
+            problems.add(place if isinstance(source, str) else f"{place}.{key}", message)
         found[split] = parsed
     return found
 

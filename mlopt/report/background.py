@@ -75,6 +75,8 @@ def statistics(run: Run) -> list[str]:
         "An interval is a two-sided 95% interval. Latency: a bootstrap over launches, then over rounds "
         "inside them. Quality: paired on the same examples "
         f"({listing(_methods(run)) or 'nothing was scored'}). A decision from one bound errs at most 2.5%.",
+        "Where a metric's resamples all agree, as when no answer changed, its interval is the rule of "
+        "three: 3 divided by the number of examples, on either side.",
         f"A ratio is always over {baseline_name(run)}: below 1 is faster. The p50 ratio is the median over "
         "rounds of the ratio of two blocks' medians; it is not the ratio of the two p50 in the table.",
         "p99 is given with an interval from 662 samples in 50 rounds, as an upper bound from 459, and not "

@@ -42,11 +42,32 @@ def effects(run: Run, result: CandidateResult, evidence: Evidence | None) -> lis
         evidence: Its selection or its confirmation. Memory and cold start are always compared
             within the selection, where both were observed in one trial.
     """
-    if evidence is None or result.plan.role == "baseline":
+    if evidence is None:
         return []
+    if result.plan.role == "baseline":
+        return _against_reference(run, result)
     found = [e for w in workloads(run) for e in _latency(run, evidence, w)]
+    found += _against_reference(run, result)
     found += [*_quality(run, evidence), *_costs(run, result), *_placement(result)]
     return sorted(found, key=lambda effect: _ORDER.index(effect.kind))
+
+
+def _against_reference(run: Run, result: CandidateResult) -> list[Effect]:
+    """How a candidate stands against what users start from, where that was timed beside it."""
+    started = next((c for c in run.candidates if c.plan.role == "reference"), None)
+    if started is None or started is result or started.selection is None or not result.selection:
+        return []
+    here, there = result.selection.measurements, started.selection.measurements
+    if not here or not there or here[0].trial != there[0].trial:
+        return []
+    if here[0].p50_ratio is None or there[0].p50_ratio is None:
+        return []
+    ratio = here[0].p50_ratio.over(there[0].p50_ratio)
+    if side(ratio, 1.0) == "neutral":
+        return []
+    text = f"it is {speed(ratio.value)} at p50 than {code(started.name)}, which you start from"
+    shown = f"(ratio {interval(ratio, least=RATIO_DECIMALS)}, of the selection)"
+    return [Effect(side(ratio, 1.0), f"{text} {shown}")]
 
 
 def side(estimate: Estimate, neutral: float) -> Kind:

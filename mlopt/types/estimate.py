@@ -21,6 +21,15 @@ class Estimate(Record):
         """Whether both ends are known."""
         return self.low is not None and self.high is not None
 
+    def over(self, other: "Estimate") -> "Estimate":
+        """The quotient of two positive quantities, with the widest interval that both allow."""
+        value = self.value / other.value
+        if not self.has_interval or not other.has_interval:
+            return Estimate(value=value)
+        assert self.low is not None and self.high is not None  # noqa: PT018  # has_interval
+        assert other.low is not None and other.high is not None  # noqa: PT018
+        return Estimate(value=value, low=self.low / other.high, high=self.high / other.low)
+
     def scaled(self, factor: float) -> "Estimate":
         """The same quantity in another unit (a positive factor)."""
         return Estimate(

@@ -1,15 +1,66 @@
-"""Importing what the user wrote. Only ever done inside a worker."""
+"""What the user wrote: imported inside a worker only, and looked at before without that."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from mlopt.errors import ConfigError, did_you_mean
+
+
+def reference_problem(reference: str, project_dir: Path) -> str | None:
+    """What can be seen to be wrong with a ``module:name`` without importing it; None: nothing.
+
+    Args:
+        reference: As written in mlopt.yaml.
+        project_dir: Where the user's modules are.
+    """
+    module, _, name = reference.partition(":")
+    own = project_dir / (module.replace(".", "/") + ".py")
+    top = module.partition(".")[0]
+    if not own.is_file():
+        if (project_dir / top).exists() or (project_dir / f"{top}.py").exists() or find_spec(top):
+            return None
+        return _no_module(module, project_dir)
+    defined = _names_defined(own)
+    if defined is None or name in defined:
+        return None
+    public = [n for n in defined if not n.startswith("_")]
+    return f"'{module}' has no '{name}'. {did_you_mean(name, public)}"
+
+
+def _names_defined(file: Path) -> set[str] | None:
+    """Names that a module's top level binds; None where that cannot be told from its text."""
+    try:
+        body = ast.parse(file.read_text(encoding="utf-8")).body
+    except (SyntaxError, ValueError, OSError):
+        return None
+    names: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.Expr):
+            names |= {
+                n.id
+                for n in ast.walk(node)
+                if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            }
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        else:
+            return None  # a condition or a loop may bind anything
+    return None if "*" in names or "__getattr__" in names else names
+
+
+def _no_module(name: str, project_dir: Path) -> str:
+    own = [file.stem for file in project_dir.glob("*.py")]
+    return f"no module '{name}' beside mlopt.yaml. {did_you_mean(name, own)}"
 
 
 def load_object(reference: str, project_dir: Path, place: str) -> Any:
@@ -42,10 +93,7 @@ def _import(name: str, project_dir: Path, place: str) -> ModuleType:
             raise ConfigError(
                 f"{place}: importing '{name}' failed: {e}. Install '{e.name}' beside mlopt."
             ) from e
-        own = [file.stem for file in project_dir.glob("*.py")]
-        raise ConfigError(
-            f"{place}: no module '{name}' beside mlopt.yaml. {did_you_mean(name, own)}"
-        ) from e
+        raise ConfigError(f"{place}: {_no_module(name, project_dir)}") from e
     except (Exception, SystemExit) as e:
         raise ConfigError(f"{place}: importing '{name}' raised {describe(e, project_dir)}") from e
     _refuse_shadowed(module, name, project_dir, place)

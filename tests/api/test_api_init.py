@@ -23,7 +23,7 @@ def every_option(text: str) -> str:
 
 def supply_torch_files(directory: Path) -> None:
     (directory / "model.py").write_text("def build():\n    ...\n")
-    (directory / "data.py").write_text("def selection(): ...\ndef holdout(): ...\n")
+    (directory / "data.py").write_text("".join(f"def {split}(): ...\n" for split in SPLITS))
     (directory / "weights.safetensors").write_bytes(b"")
 
 
@@ -40,8 +40,13 @@ def test_template_misses_nothing_but_the_files(tmp_path):
     api.init(tmp_path)
     with pytest.raises(ConfigError) as error:
         load_project(tmp_path)
-    assert str(error.value).count("\n") == 0
-    assert "the file 'weights.safetensors' does not exist" in str(error.value)
+    weights, factory, *data = str(error.value).splitlines()
+    assert "the file 'weights.safetensors' does not exist" in weights
+    assert "no module 'model'" in factory
+    assert [line.partition(": no module 'data'")[0] for line in data] == [
+        "mlopt.yaml, data.selection",
+        "mlopt.yaml, data.holdout",
+    ]
 
 
 def test_template_with_every_option_taken_in_is_accepted(tmp_path):

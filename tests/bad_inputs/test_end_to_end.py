@@ -30,7 +30,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], type[MloptError], str]] =
         {"data.holdout": "data:holdot"},
         {},
         ConfigError,
-        "data.holdout: 'data' has no 'holdot'. Did you mean 'holdout'?",
+        "mlopt.yaml, data.holdout: 'data' has no 'holdot'. Did you mean 'holdout'?",
     ),
     "a holdout that was chosen by": (
         HOLDOUT_IS_SELECTION,

@@ -130,8 +130,12 @@ def test_schemas_are_printed_as_json(mlopt_command, name):
 
 def test_init_writes_a_project_and_says_where(mlopt_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert mlopt_command("init", "new") == (0, str(Path("new", "mlopt.yaml")) + "\n", "")
+    code, out, err = mlopt_command("init", "new")
+    assert (code, out) == (0, str(Path("new", "mlopt.yaml")) + "\n")
+    assert "mlopt optimize new --dry-run" in err
     (tmp_path / "new" / "weights.safetensors").write_bytes(b"")
+    (tmp_path / "new" / "model.py").write_text("def build(): ...\n")
+    (tmp_path / "new" / "data.py").write_text("def selection(): ...\ndef holdout(): ...\n")
     assert load_project(tmp_path / "new").project.name == "new"
     code, out, err = mlopt_command("init", "new")
     assert (code, out) == (2, "")

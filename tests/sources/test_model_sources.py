@@ -231,4 +231,4 @@ def test_a_model_source_is_called_like_its_file_and_like_one_of_its_keys(name):
 @pytest.mark.parametrize("source", [FACTORY, OnnxModel(onnx="m.onnx")])
 def test_a_model_source_survives_json_and_names_its_files(source, tmp_path: Path):
     assert type(source).model_validate_json(source.model_dump_json()) == source
-    assert [key for key, _ in source.problems(tmp_path)] == list(source.files(tmp_path))
+    assert {key for key, _ in source.problems(tmp_path)} >= set(source.files(tmp_path))

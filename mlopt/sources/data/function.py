@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from mlopt.errors import DataError
 from mlopt.sources.data._base import Batch, DataSource
 from mlopt.types.patterns import REFERENCE
-from mlopt.workers.usercode import describe, load_object
+from mlopt.workers.usercode import describe, load_object, reference_problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +39,11 @@ class FunctionData(DataSource):
 
     function: Annotated[str, Field(pattern=REFERENCE)]
     arguments: dict[str, JsonValue] = {}
+
+    def problems(self, project_dir: Path) -> Iterator[tuple[str, str]]:
+        """The function must be where it is said to be."""
+        if (problem := reference_problem(self.function, project_dir)) is not None:
+            yield "function", problem
 
     def imports(self, project_dir: Path, place: str) -> None:
         """Imports the function's module.

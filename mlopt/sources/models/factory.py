@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -17,7 +17,7 @@ from mlopt.types.passes import Draft
 from mlopt.types.patterns import REFERENCE
 from mlopt.types.tensors import TensorSpec
 from mlopt.types.torch_model import TORCH_MODEL, TORCH_WEIGHTS, TorchModel
-from mlopt.workers.usercode import describe
+from mlopt.workers.usercode import describe, reference_problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,12 @@ class FactoryModel(ModelSource):
     def files(self, project_dir: Path) -> dict[str, str]:
         """The weights."""
         return {"weights": self.weights}
+
+    def problems(self, project_dir: Path) -> Iterator[tuple[str, str]]:
+        """The weights must be there, and the factory where it is said to be."""
+        yield from super().problems(project_dir)
+        if (problem := reference_problem(self.factory, project_dir)) is not None:
+            yield "factory", problem
 
     def materialise(
         self,
