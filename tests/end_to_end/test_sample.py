@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SAMPLE, SampleRun, mlopt
+from conftest import LAUNCHES, ROUNDS, SAMPLE, SampleRun, mlopt
 
 from mlopt import api
 
@@ -53,7 +53,7 @@ def test_the_chosen_one_is_proved_on_the_holdout_and_the_others_on_selection(
 
 
 def test_progress_goes_to_stderr_and_names_rounds(sample_run: SampleRun) -> None:
-    assert re.search(r"launch 1 of 5, round \d+ of 12", sample_run.finished.err)
+    assert re.search(rf"launch 1 of {LAUNCHES}, round \d+ of \d+", sample_run.finished.err)
     assert "Traceback" not in sample_run.finished.err
 
 
@@ -97,9 +97,15 @@ def test_raw_samples_are_kept_whole(sample_run: SampleRun) -> None:
             samples = file["samples"]
         assert list(samples.shape) == measurement["samples"]["shape"]
         launches, rounds = samples[:, 1], samples[:, 2]
-        assert set(launches) == set(range(5))
-        sizes = {int(((launches == k) & (rounds == r)).sum()) for k in range(5) for r in range(12)}
-        assert len(sizes) == 1, "every block has the same number of samples"
+        blocks = [
+            int(((launches == k) & (rounds == r)).sum())
+            for k in range(LAUNCHES)
+            for r in range(ROUNDS)
+        ]
+        visited = [size for size in blocks if size]  # a slow machine ends a trial before all rounds
+        assert len(set(visited)) == 1, "every block has the same number of samples"
+        assert sum(visited) == len(samples)
+        assert len(visited) == measurement["rounds"]
         assert np.median(samples[:, 0]) / 1e6 == pytest.approx(
             measurement["p50_ms"]["value"], rel=1e-9
         )
