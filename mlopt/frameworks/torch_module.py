@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlopt.errors import ModelError
+from mlopt.frameworks.surgery import apply_changes
 from mlopt.types.artifact import Artifact
-from mlopt.types.torch_model import TORCH_WEIGHTS, TorchModel
+from mlopt.types.torch_model import ASSETS, TORCH_MODEL, TORCH_WEIGHTS, TorchModel
 from mlopt.workers.usercode import describe, load_object
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load_module(artifact: Artifact, project_dir: Path) -> tuple[torch.nn.Module, TorchModel]:
-    """Rebuilds the module of a torch artifact: factory, then weights; in evaluation mode.
+    """Rebuilds the module of a torch artifact: factory, pruning, weights; in evaluation mode.
 
     Raises:
         ModelError: The factory raises, or the weights do not fit.
@@ -28,35 +29,82 @@ def load_module(artifact: Artifact, project_dir: Path) -> tuple[torch.nn.Module,
     from safetensors.torch import load_model
 
     model = TorchModel.model_validate_json(artifact.main_file.read_bytes())
-    module = build_module(model, project_dir)
+    module = fresh_module(model, artifact.directory, project_dir)
+    apply_changes(module, model.changes)
     try:
         load_model(module, artifact.directory / TORCH_WEIGHTS)
     except RuntimeError as e:
-        raise ModelError(f"the weights no longer fit '{model.factory}': {e}") from e
+        raise ModelError(f"the weights no longer fit '{_shown(model)}': {e}") from e
     return module.eval(), model
 
 
-def build_module(model: TorchModel, project_dir: Path) -> torch.nn.Module:
+def save_module(module: torch.nn.Module, model: TorchModel, workspace: Path) -> str:
+    """Writes a module as the files of a torch artifact.
+
+    Args:
+        module: Its weights are written.
+        model: How the module is rebuilt.
+        workspace: Directory of the artifact to be.
+
+    Returns:
+        The main file, relative to ``workspace``.
+    """
+    from safetensors.torch import save_model
+
+    save_model(module, str(workspace / TORCH_WEIGHTS))
+    (workspace / TORCH_MODEL).write_text(model.model_dump_json(indent=1), encoding="utf-8")
+    return TORCH_MODEL
+
+
+def fresh_module(model: TorchModel, directory: Path, project_dir: Path) -> torch.nn.Module:
+    """The module before pruning and without its weights.
+
+    Args:
+        model: How to build it.
+        directory: Of the artifact.
+        project_dir: Where the factory is imported from.
+
+    Raises:
+        ModelError: The factory raises, or returns no ``torch.nn.Module``.
+    """
+    if model.huggingface is not None:
+        from mlopt.frameworks import huggingface
+
+        return huggingface.build_module(directory / ASSETS, model.huggingface)
+    return build_module(model, project_dir)
+
+
+def build_module(
+    model: TorchModel, project_dir: Path, place: str = "model.factory"
+) -> torch.nn.Module:
     """Calls the factory.
+
+    Args:
+        model: Names the factory.
+        project_dir: Where it is imported from.
+        place: Where in mlopt.yaml it stands, for messages.
 
     Raises:
         ModelError: It raises, or returns no ``torch.nn.Module``.
     """
     import torch
 
-    factory = load_object(model.factory, project_dir, "model.factory")
+    assert model.factory is not None, "a model without a factory is one of transformers"
+    factory = load_object(model.factory, project_dir, place)
     try:
         module = factory(**model.arguments)
     except Exception as e:
-        raise ModelError(
-            f"model.factory: '{model.factory}' raised {describe(e, project_dir)}"
-        ) from e
+        raise ModelError(f"{place}: '{model.factory}' raised {describe(e, project_dir)}") from e
     if not isinstance(module, torch.nn.Module):
         raise ModelError(
-            f"model.factory: '{model.factory}' returned a {type(module).__name__}; "
+            f"{place}: '{model.factory}' returned a {type(module).__name__}; "
             "it must return a torch.nn.Module."
         )
     return module
+
+
+def _shown(model: TorchModel) -> str:
+    return model.factory or "the configuration"
 
 
 def as_tensors(inputs: Arrays) -> dict[str, torch.Tensor]:

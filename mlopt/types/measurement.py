@@ -84,9 +84,9 @@ class Quality(Record):
     """What a candidate answers on one split.
 
     Attributes:
-        predictions: The raw outputs; None when they were not to be kept.
-        flip_rate: Share of the predicted classes that differ from the baseline's; None for
-            regression.
+        predictions: What is scored of the outputs; None when they were not to be kept.
+        flip_rate: Share of the predictions (classes; those of the tokens that count; spans) that
+            differ from the baseline's; None where nothing can flip: regression, embeddings.
     """
 
     split: str

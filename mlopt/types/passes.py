@@ -9,14 +9,75 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Protocol, Self
+
+from pydantic import Field, JsonValue
 
 from mlopt.types.artifact import Artifact, Format
+from mlopt.types.patterns import REFERENCE
 from mlopt.types.record import Record
+from mlopt.types.task import Task
 from mlopt.types.tensors import TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+class StudentModel(Record):
+    """A smaller model that the project would have learn from its own: ``student`` in mlopt.yaml.
+
+    Attributes:
+        factory: ``module:function`` beside mlopt.yaml; returns the module.
+        arguments: Keyword arguments for it.
+        weights: To start from: ``.safetensors``, or a checkpoint with a ``state_dict``. None: the
+            factory's own, which are random.
+    """
+
+    factory: Annotated[str, Field(pattern=REFERENCE)]
+    arguments: dict[str, JsonValue] = {}
+    weights: str | None = None
+
+
+class TrainingSetup(Record):
+    """What the project says about training.
+
+    Attributes:
+        metric: Name of the metric that decides.
+        function: ``module:function`` of a metric of the user's own; None for one of mlopt's.
+        augment: ``module:function`` that varies a training batch at random: inputs by name in,
+            the same out, tensors both.
+        student: A smaller model to be trained.
+    """
+
+    task: Task
+    metric: str
+    function: str | None = None
+    higher_is_better: bool
+    augment: str | None = None
+    student: StudentModel | None = None
+
+
+class SplitArrays(NamedTuple):
+    """A split as memory maps, the example axis first: rows can be read in any order.
+
+    Attributes:
+        inputs: By name, shape (N, ...).
+        targets: Shape (N, ...); None for a split without any.
+        hashes: A hash of each example's inputs, shape (N,): equal for exact duplicates.
+    """
+
+    inputs: Mapping[str, Array]
+    targets: Array | None
+    hashes: Array
+
+
+class Brought(NamedTuple):
+    """What the user brings, as far as it decides which passes apply."""
+
+    format: Format
+    has_student: bool
 
 
 class PassContext(Protocol):
@@ -37,8 +98,40 @@ class PassContext(Protocol):
         """The seed that all randomness of the pass derives from."""
         ...
 
-    def data(self, split: str, batch_size: int) -> Iterator[Mapping[str, np.ndarray[Any, Any]]]:
+    @property
+    def checkpoints(self) -> Path:
+        """A directory that survives a kill: the same step, started again, finds it as it left it.
+
+        It is gone when the step is done.
+        """
+        ...
+
+    @property
+    def teacher(self) -> Artifact:
+        """The model as the user brought it."""
+        ...
+
+    @property
+    def training(self) -> TrainingSetup:
+        """What the project says about training."""
+        ...
+
+    def score(self, outputs: Array, targets: Array) -> float:
+        """The project's deciding metric.
+
+        Args:
+            outputs: What is scored of the model's answers, shape (N, ...): its first output; for
+                question answering the first two, stacked to (N, 2, T).
+            targets: Shape (N, ...).
+        """
+        ...
+
+    def data(self, split: str, batch_size: int) -> Iterator[Mapping[str, Array]]:
         """Batches of a split's inputs by name, the batch axis first; read lazily from disk."""
+        ...
+
+    def arrays(self, split: str) -> SplitArrays:
+        """A split for random access."""
         ...
 
     def examples(self, split: str) -> int:
@@ -78,6 +171,7 @@ class Pass(Record):
         produces: Format of the artifact that it makes.
         splits: Data splits that it reads; they must be in the project, and are part of its key.
         libraries: Distributions whose versions are part of its key.
+        trains: Whether it uses what the project says about training, which then is part of its key.
     """
 
     name: ClassVar[str]
@@ -86,6 +180,11 @@ class Pass(Record):
     produces: ClassVar[Format]
     splits: ClassVar[tuple[str, ...]] = ()
     libraries: ClassVar[tuple[str, ...]] = ()
+    trains: ClassVar[bool] = False
+
+    def inapplicable(self, earlier: tuple[str, ...], brought: Brought) -> str | None:
+        """Why this pass cannot stand after the passes ``earlier``; None when it can."""
+        return None
 
     def resolve(self, cpu_flags: frozenset[str]) -> Self:
         """The same pass with every ``auto`` replaced by what this CPU wants."""

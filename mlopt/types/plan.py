@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from mlopt.types.budget import BudgetLine
 from mlopt.types.candidate import PlannedCandidate
 from mlopt.types.record import Record
+from mlopt.types.task import Task
 from mlopt.types.workload import Workload
 
 PLAN_SCHEMA_VERSION = 1
@@ -72,7 +71,7 @@ class Plan(Record):
         command: The command line that makes this run again, with relative paths.
         sources_sha256: Hash over the project's Python files.
         model_sha256: Hash of the model as the user brought it.
-        task: Whether predictions are classes, which can flip.
+        task: What the model is asked for; it decides what can flip.
         keep_predictions: Whether predictions and targets are stored with the run.
         time_limit_s: Wall-clock limit of the run; None: no limit.
     """
@@ -94,6 +93,6 @@ class Plan(Record):
     selection_rule: str
     predictions_per_day: float | None
     allow_fallback: bool
-    task: Literal["classification", "regression"] = "classification"
+    task: Task = "classification"
     keep_predictions: bool = True
     time_limit_s: float | None
