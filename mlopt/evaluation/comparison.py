@@ -5,37 +5,28 @@ Runs in a worker process: metrics may be the user's own code.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from mlopt import stats
-from mlopt.errors import ConfigError, DataError
-from mlopt.evaluation.metrics import (
-    BUILTIN,
-    Task,
-    builtin_metric,
-    per_example_score,
-    predicted_classes,
-)
-from mlopt.evaluation.resampled import weighted_metric
+from mlopt.errors import DataError
+from mlopt.evaluation.answers import NO_TOKEN
+from mlopt.evaluation.deltas import Change, Pair, change_of
+from mlopt.evaluation.metrics import BUILTIN, metric_of, predicted_classes
+from mlopt.evaluation.spans import best_spans
+from mlopt.evaluation.tokens import counted_tokens
 from mlopt.store.snapshot import Snapshot
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import MetricResult
 from mlopt.types.record import Record
+from mlopt.types.task import Task
 from mlopt.workers import emit
-from mlopt.workers.usercode import describe, load_object
 
 Array = np.ndarray[Any, Any]
 
 FEWEST_TO_TELL = 20
 """Outputs that must all lie within 0 and 1 before they are taken for probabilities."""
-Metric = Callable[[Array, Array], float]
-
-_PROGRESS_INTERVAL_S = 1.0
 
 
 class MetricRequest(Record):
@@ -53,19 +44,6 @@ class MetricRequest(Record):
     relative: bool
 
 
-class Pair(NamedTuple):
-    """Two sets of answers to the same examples, and the truth; the example axis first."""
-
-    candidate: Array
-    baseline: Array
-    targets: Array
-
-    @property
-    def classes(self) -> int:
-        """Width of the output."""
-        return self.baseline.shape[1] if self.baseline.ndim > 1 else 1
-
-
 def compare(
     outputs: dict[str, str],
     baseline: str,
@@ -79,12 +57,14 @@ def compare(
     """Compares every candidate with the baseline.
 
     Args:
-        outputs: File of each candidate's outputs, ``.npy``, the baseline's among them.
+        outputs: File of what is scored of each candidate, ``.npy``, the baseline's among them.
         baseline: Its name.
         snapshot: Directory of the split.
         split: Its name.
         metrics: As :class:`MetricRequest`, in JSON.
-        task: Whether there are predicted classes that can flip.
+        task: What the outputs are. For feature extraction, the baseline's take the place of
+            targets: always with a metric of mlopt's, and with one of the user's where the split has
+            none.
         project_dir: Where the user's code is imported from.
         seed: For the bootstrap.
 
@@ -96,11 +76,8 @@ def compare(
         ConfigError: A metric of the user's cannot be imported, or fails on the baseline.
         DataError: A metric is not defined on this data.
     """
-    targets = Snapshot(Path(snapshot)).targets
-    if targets is None:
-        raise DataError(f"data.{split} has no targets to score against.")
-    truth = np.array(targets)
     reference = np.load(outputs[baseline])
+    truth = _truth(Path(snapshot), split, task, reference)
     requests = [MetricRequest.model_validate(m) for m in metrics]
     if any(request.function is None and request.name != "auroc" for request in requests):
         refuse_probabilities(reference, task)
@@ -114,7 +91,7 @@ def compare(
             ]
             found[name] = {
                 "metrics": [result.model_dump(mode="json") for result in results],
-                "flip_rate": flip_rate(pair) if task == "classification" else None,
+                "flip_rate": flip_rate(pair, task),
             }
         except Exception as e:
             if name == baseline:
@@ -124,46 +101,84 @@ def compare(
     return found
 
 
-def refuse_probabilities(outputs: Array, task: Task) -> None:
-    """Refuses a single output for each example that is a probability, where a logit is read.
+def _truth(snapshot: Path, split: str, task: Task, reference: Array) -> Array:
+    targets = Snapshot(snapshot).targets
+    if targets is not None:
+        return np.array(targets)
+    if task != "feature_extraction":
+        raise DataError(f"data.{split} has no targets to score against.")
+    return reference
 
-    Its sign would be taken for the class, and every score would be silently wrong.
+
+def refuse_probabilities(outputs: Array, task: Task) -> None:
+    """Refuses probabilities where logits are read, and the difference matters.
+
+    The sign of a single output would be taken for the class, and every score would be silently
+    wrong. The sum of two probabilities does not rank spans as the sum of their logits does.
 
     Raises:
         DataError: All of at least 20 outputs lie within 0 and 1, and are not all equal.
     """
-    single = outputs.ndim == 1 or outputs.shape[1:] == (1,)
-    if task != "classification" or not single or len(outputs) < FEWEST_TO_TELL:
+    if task == "classification" and (outputs.ndim == 1 or outputs.shape[1:] == (1,)):
+        what, values = "single output lies", outputs
+        mend = (
+            "a logit, whose sign is the class. Leave the sigmoid out of the model, or give one output "
+            "for each class."
+        )
+    elif task == "question_answering":
+        what, values = "two outputs lie", outputs[outputs > NO_TOKEN]
+        mend = "logits, whose sum ranks the spans. Leave the softmax out of the model."
+    else:
         return
-    low, high = float(outputs.min()), float(outputs.max())
+    if len(values) < FEWEST_TO_TELL:
+        return
+    low, high = float(values.min()), float(values.max())
     if 0.0 <= low < high <= 1.0:
         raise DataError(
-            f"metrics: the model's single output lies between {low:.3g} and {high:.3g} on all "
-            f"{len(outputs)} examples: it looks like a probability, and mlopt reads a logit, whose "
-            "sign is the class. Leave the sigmoid out of the model, or give one output for each class."
+            f"metrics: the model's {what} between {low:.3g} and {high:.3g} on all {len(outputs)} "
+            f"examples: it looks like a probability, and mlopt reads {mend}"
         )
 
 
-def flip_rate(pair: Pair) -> float:
-    """Share of the examples whose predicted class differs from the baseline's."""
-    return float((predicted_classes(pair.candidate) != predicted_classes(pair.baseline)).mean())
+def flip_rate(pair: Pair, task: Task) -> float | None:
+    """Share of the predictions that differ from the baseline's; None where there are none to flip.
+
+    A prediction is the class of an example or of a token that counts, or the span of an answer.
+    """
+    answers = (pair.candidate, pair.baseline)
+    if task == "classification":
+        now, before = (predicted_classes(outputs) for outputs in answers)
+    elif task == "token_classification":
+        now, before = (counted_tokens(outputs, pair.targets).predicted for outputs in answers)
+    elif task == "question_answering":
+        now, before = (best_spans(outputs) for outputs in answers)
+    else:
+        return None
+    changed: Array = now != before
+    return float(changed.reshape(len(changed), -1).any(axis=1).mean())
 
 
 def _result(
     request: MetricRequest, pair: Pair, split: str, project_dir: Path, seed: int, is_baseline: bool
 ) -> MetricResult:
-    metric = _metric(request, pair, project_dir)
+    builtin = BUILTIN[request.name] if request.function is None else None
+    if builtin is not None and builtin.task == "feature_extraction":
+        pair = pair._replace(targets=pair.baseline)
+    place = f"metrics ({request.name})"
+    metric = metric_of(request.name, request.function, pair.baseline, project_dir, place)
     value, base = metric(pair.candidate, pair.targets), metric(pair.baseline, pair.targets)
     if not np.isfinite([value, base]).all():
         raise DataError(
             f"metrics: '{request.name}' is not defined on data.{split} (it gives {value}): "
             "it may need more than one class, or more examples."
         )
-    gained, lost = _right_and_wrong(request, pair)
     if is_baseline:
-        delta, method = Estimate(value=0.0, low=0.0, high=0.0), "the baseline itself"
+        count = 0 if builtin is not None and builtin.outcome == "right or wrong" else None
+        nothing = Estimate(value=0.0, low=0.0, high=0.0)
+        change = Change(nothing, "the baseline itself", gained=count, lost=count)
     else:
-        delta, method = _delta(request, metric, pair, seed, value - base, gained, lost)
+        own = metric if builtin is None else None
+        change = change_of(request.name, own, pair, value - base, seed)
     drop = request.max_drop
     if drop is not None and request.relative:
         drop *= abs(base)
@@ -173,122 +188,10 @@ def _result(
         examples=len(pair.targets),
         value=value,
         baseline_value=base,
-        delta=delta,
+        delta=change.delta,
         higher_is_better=request.higher_is_better,
         max_drop=drop,
-        method=method,
-        gained=gained,
-        lost=lost,
+        method=change.method,
+        gained=change.gained,
+        lost=change.lost,
     )
-
-
-def _metric(request: MetricRequest, pair: Pair, project_dir: Path) -> Metric:
-    if request.function is None:
-        return builtin_metric(request.name, pair.classes)
-    place = f"metrics ({request.name})"
-    function = load_object(request.function, project_dir, place)
-
-    def call(outputs: Array, targets: Array) -> float:
-        try:
-            return float(function(outputs, targets))
-        except Exception as e:
-            raise ConfigError(
-                f"{place}: '{request.function}' raised {describe(e, project_dir)}"
-            ) from e
-
-    return call
-
-
-def _delta(
-    request: MetricRequest,
-    metric: Metric,
-    pair: Pair,
-    seed: int,
-    change: float,
-    gained: int | None,
-    lost: int | None,
-) -> tuple[Estimate, str]:
-    """Candidate minus baseline, with the interval that fits the metric, and its name."""
-    n = len(pair.targets)
-    if gained is not None and lost is not None:
-        low, high = stats.tango_interval(gained, lost, n)
-        return Estimate(value=(gained - lost) / n, low=low, high=high), "Tango's score interval"
-    if request.function is None and BUILTIN[request.name].per_example:
-        scores = [
-            per_example_score(request.name, o, pair.targets)
-            for o in (pair.candidate, pair.baseline)
-        ]
-        unit = float(np.mean(scores[1])) or None
-        return stats.mean_delta(scores[0] - scores[1], seed=seed, unit=unit), "paired BCa bootstrap"
-
-    try:
-        if request.function is None:
-            delta = _weighted_delta(request.name, pair, seed, change)
-        else:
-            delta = _generic_delta(request.name, metric, pair, seed)
-    except ValueError as e:
-        raise DataError(f"metrics: no interval for '{request.name}': {e}") from e
-    return delta, "paired BCa bootstrap"
-
-
-def _weighted_delta(name: str, pair: Pair, seed: int, change: float) -> Estimate:
-    """The interval of a metric of mlopt's, which is computed on many resamples at once.
-
-    The value is the change that torchmetrics found; in single precision, it is another one than
-    that of the weighted forms in the eighth digit.
-    """
-    candidate, baseline = (
-        weighted_metric(name, outputs, pair.targets, pair.classes)
-        for outputs in (pair.candidate, pair.baseline)
-    )
-    progress = _Progress(name)
-
-    def statistic(weights: Array) -> Array:
-        progress.advance(len(weights))
-        deltas: Array = candidate(weights) - baseline(weights)
-        return deltas
-
-    found = stats.weighted_delta(statistic, len(pair.targets), seed=seed)
-    assert found.low is not None
-    assert found.high is not None
-    return Estimate(value=change, low=min(found.low, change), high=max(found.high, change))
-
-
-def _generic_delta(name: str, metric: Metric, pair: Pair, seed: int) -> Estimate:
-    """The interval of a metric of the user's, which is called on each resample."""
-    progress = _Progress(name)
-
-    def statistic(rows: Array) -> float:
-        progress.advance(1)
-        truth = pair.targets[rows]
-        try:
-            return metric(pair.candidate[rows], truth) - metric(pair.baseline[rows], truth)
-        except ConfigError:  # the user's function works on all examples, and not on these
-            return float("nan")
-
-    return stats.bootstrap_delta(statistic, len(pair.targets), seed=seed)
-
-
-class _Progress:
-    """Says about once a second how far a bootstrap has come."""
-
-    def __init__(self, metric: str) -> None:
-        self._metric = metric
-        self._resamples = 0
-        self._said = time.monotonic()
-
-    def advance(self, resamples: int) -> None:
-        """Counts resamples that are about to be computed."""
-        now = time.monotonic()
-        if now - self._said >= _PROGRESS_INTERVAL_S:
-            emit(f"comparing: interval of '{self._metric}', {self._resamples} resamples")
-            self._said = now
-        self._resamples += resamples
-
-
-def _right_and_wrong(request: MetricRequest, pair: Pair) -> tuple[int | None, int | None]:
-    """How many examples became right and wrong; (None, None) for other metrics than accuracy."""
-    if request.function is not None or request.name != "accuracy":
-        return None, None
-    now, before = (predicted_classes(o) == pair.targets for o in (pair.candidate, pair.baseline))
-    return int((now & ~before).sum()), int((~now & before).sum())

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from mlopt.errors import DataError
+from mlopt.errors import ConfigError, DataError
+from mlopt.evaluation import embeddings, spans, tokens
+from mlopt.types.task import Task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import torch
 
     Array = np.ndarray[Any, Any]
-
-Task = Literal["classification", "regression"]
 
 
 class BuiltinMetric(NamedTuple):
@@ -21,24 +23,40 @@ class BuiltinMetric(NamedTuple):
 
     Attributes:
         per_example: Whether it is the mean of a score for each example.
+        outcome: What an example is: right or wrong; right in part, as a span may overlap the true
+            one, or as a sentence has right and wrong tokens; or anything else.
     """
 
     task: Task
     higher_is_better: bool
     per_example: bool
+    outcome: Literal["right or wrong", "right in part", "other"] = "other"
+
+    @property
+    def is_provable(self) -> bool:
+        """Whether it is known beforehand what n examples can prove: it has Tango's interval."""
+        return self.outcome != "other"
 
 
 BUILTIN: dict[str, BuiltinMetric] = {
-    "accuracy": BuiltinMetric("classification", True, True),
+    "accuracy": BuiltinMetric("classification", True, True, "right or wrong"),
     "f1": BuiltinMetric("classification", True, False),
     "auroc": BuiltinMetric("classification", True, False),
     "mse": BuiltinMetric("regression", False, True),
     "mae": BuiltinMetric("regression", False, True),
     "r2": BuiltinMetric("regression", True, False),
+    "token_accuracy": BuiltinMetric("token_classification", True, False, "right in part"),
+    "token_f1": BuiltinMetric("token_classification", True, False),
+    "exact_match": BuiltinMetric("question_answering", True, True, "right or wrong"),
+    "span_f1": BuiltinMetric("question_answering", True, True, "right in part"),
+    "cosine_similarity": BuiltinMetric("feature_extraction", True, True),
 }
 
+Metric = Callable[["Array", "Array"], float]
+"""From what is scored, shape (N, ...), and the targets, shape (N, ...), to a value."""
 
-def builtin_metric(name: str, classes: int) -> Callable[[Array, Array], float]:
+
+def builtin_metric(name: str, classes: int) -> Metric:
     """The function that computes a metric of :data:`BUILTIN`.
 
     Args:
@@ -46,23 +64,88 @@ def builtin_metric(name: str, classes: int) -> Callable[[Array, Array], float]:
         classes: Width of the model's output; 1 or 2 mean a binary classifier for F1 and AUROC.
 
     Returns:
-        ``metric(outputs, targets)``: outputs of shape (N, C) or (N,), targets of shape (N,).
-        F1 and AUROC are macro averages over the classes that occur, or those of class 1 when
-        binary. AUROC is NaN where only one class occurs.
+        ``metric(outputs, targets)``, by task:
+
+        - classification: (N, C) or (N,), and class numbers (N,). F1 and AUROC are macro averages
+          over the classes that occur, or those of class 1 when binary. AUROC is NaN where only one
+          class occurs.
+        - regression: two arrays of N values, or (N, ...).
+        - token classification: (N, T, C), and class numbers (N, T), -100 for a token that does not
+          count; all other tokens are pooled. F1 is macro-averaged over the classes that occur.
+        - question answering: logits (N, 2, T), and the first and last token (N, 2).
+        - feature extraction: embeddings (N, D), and the baseline's as targets.
     """
+    if name not in _FUNCTIONS:
+        # The scores of examples are what the paired interval needs anyway; without torchmetrics,
+        # most runs need not load it and torch, which takes seconds in each worker that scores.
+        return lambda outputs, targets: float(per_example_score(name, outputs, targets).mean())
     function = _FUNCTIONS[name]
     return lambda outputs, targets: function(outputs, targets, classes)
+
+
+def metric_of(
+    name: str, function: str | None, outputs: Array, project_dir: Path, place: str
+) -> Metric:
+    """A metric by its name, or the user's function.
+
+    Args:
+        name: Of :data:`BUILTIN`, where there is no function.
+        function: ``module:function``; None for one of mlopt's.
+        outputs: What is scored, of any model: its width is the number of classes.
+        project_dir: Where the user's code is imported from.
+        place: What it stands for in mlopt.yaml, for messages.
+
+    Raises:
+        ConfigError: The user's function cannot be imported; so does the metric, where it raises.
+    """
+    if function is None:
+        return builtin_metric(name, outputs.shape[-1] if outputs.ndim > 1 else 1)
+    from mlopt.workers.usercode import describe, load_object
+
+    loaded = load_object(function, project_dir, place)
+
+    def call(outputs: Array, targets: Array) -> float:
+        try:
+            return float(loaded(outputs, targets))
+        except Exception as e:
+            raise ConfigError(f"{place}: '{function}' raised {describe(e, project_dir)}") from e
+
+    return call
+
+
+def score_outputs(
+    name: str,
+    function: str | None,
+    task: Task,
+    outputs: Array,
+    targets: Array,
+    project_dir: Path,
+) -> float:
+    """A metric's value on answers at hand, for a pass that trains.
+
+    Args:
+        name: Of the metric.
+        function: ``module:function`` of the user's; None for one of mlopt's.
+        task: What the model is asked for.
+        outputs: What is scored, shape (N, ...): see :func:`~mlopt.evaluation.answers.answer_of`.
+        targets: Shape (N, ...); for feature extraction, the teacher's answers.
+        project_dir: Where the user's code is imported from.
+
+    Returns:
+        NaN where it is not defined on these examples.
+
+    Raises:
+        ConfigError: The user's function cannot be imported, or raises.
+        DataError: Outputs and targets do not fit each other, or the metric is of another task.
+    """
+    if function is None and BUILTIN[name].task != task:
+        raise DataError(f"metrics: '{name}' belongs to {BUILTIN[name].task}, not to {task}.")
+    return metric_of(name, function, outputs, project_dir, f"metrics ({name})")(outputs, targets)
 
 
 def is_binary(classes: int) -> bool:
     """Whether a model's output of this width is that of a binary classifier."""
     return classes <= 2
-
-
-def _accuracy(outputs: Array, targets: Array, _classes: int) -> float:
-    # The mean of right and wrong, which the paired interval needs anyway; without torchmetrics, most
-    # runs need not load it and torch, which takes seconds in each worker that scores.
-    return float((predicted_classes(outputs) == targets).mean())
 
 
 def _f1(outputs: Array, targets: Array, classes: int) -> float:
@@ -110,26 +193,40 @@ def _r2(outputs: Array, targets: Array, _classes: int) -> float:
 
 
 _FUNCTIONS: dict[str, Callable[[Array, Array, int], float]] = {
-    "accuracy": _accuracy,
     "f1": _f1,
     "auroc": _auroc,
     "mse": _mse,
     "mae": _mae,
     "r2": _r2,
+    "token_accuracy": lambda outputs, targets, _: tokens.token_accuracy(outputs, targets),
+    "token_f1": lambda outputs, targets, _: tokens.token_f1(outputs, targets),
 }
 
 
 def per_example_score(name: str, outputs: Array, targets: Array) -> Array:
     """The scores whose mean is the metric, shape (N,), for a metric that is such a mean."""
-    import numpy as np
+    return _EACH[name](outputs, targets)
 
-    if name == "accuracy":
-        right: Array = predicted_classes(outputs) == targets
-        return right.astype(np.float64)
-    error = flat(outputs, targets).astype(np.float64) - targets.astype(np.float64)
-    loss = error**2 if name == "mse" else np.abs(error)
-    each: Array = loss.reshape(len(loss), -1).mean(axis=1)
+
+def _right(outputs: Array, targets: Array) -> Array:
+    right: Array = predicted_classes(outputs) == targets
+    return right.astype("float64")
+
+
+def _errors(outputs: Array, targets: Array) -> Array:
+    error = flat(outputs, targets).astype("float64") - targets.astype("float64")
+    each: Array = error.reshape(len(error), -1)
     return each
+
+
+_EACH: dict[str, Callable[[Array, Array], Array]] = {
+    "accuracy": _right,
+    "mse": lambda outputs, targets: (_errors(outputs, targets) ** 2).mean(axis=1),
+    "mae": lambda outputs, targets: abs(_errors(outputs, targets)).mean(axis=1),
+    "exact_match": spans.exact_matches,
+    "span_f1": spans.overlaps,
+    "cosine_similarity": embeddings.cosines,
+}
 
 
 def predicted_classes(outputs: Array) -> Array:

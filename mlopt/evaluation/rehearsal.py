@@ -14,8 +14,34 @@ from mlopt.workers.usercode import describe, load_object
 Array = np.ndarray[Any, Any]
 
 
+def made_up_answers(output: TensorSpec, examples: int, targets: Array | None) -> Array:
+    """Answers drawn at random, in the shape that is scored.
+
+    Args:
+        output: What is scored; an axis with a name gets a size that the targets fit.
+        examples: Number of examples N.
+        targets: Shape (N, ...); None where there are none.
+
+    Returns:
+        Shape (N, ...).
+    """
+    shape = [
+        size if isinstance(size, int) else _fitting_size(axis, targets)
+        for axis, size in enumerate(output.shape)
+    ]
+    made_up: Array = np.random.default_rng(0).normal(size=(examples, *shape[1:]))
+    return made_up.astype(output.dtype)
+
+
+def _fitting_size(axis: int, targets: Array | None) -> int:
+    """Tokens that have one target each are axis 1; those that targets point to are axis 2."""
+    if targets is None or targets.ndim < 2:
+        return 1
+    return int(targets.max()) + 1 if axis == 2 else targets.shape[1]
+
+
 def rehearse(
-    reference: str, place: str, split: str, output: TensorSpec, targets: Array, project_dir: Path
+    reference: str, place: str, split: str, outputs: Array, targets: Array, project_dir: Path
 ) -> None:
     """Calls a metric of the user's on made-up outputs and the real targets of a split.
 
@@ -23,7 +49,7 @@ def rehearse(
         reference: ``module:function``.
         place: Where it stands in mlopt.yaml.
         split: Name of the split.
-        output: What the model gives.
+        outputs: Made up, shape (N, ...).
         targets: Of the split, shape (N, ...).
         project_dir: Where the user's code is imported from.
 
@@ -31,14 +57,12 @@ def rehearse(
         ConfigError: It cannot be imported, raises, or returns no finite number.
     """
     function = load_object(reference, project_dir, place)
-    shape = [size if isinstance(size, int) else 1 for size in output.shape[1:]]
-    made_up = np.random.default_rng(0).normal(size=(len(targets), *shape)).astype(output.dtype)
     try:
-        value = float(function(made_up, targets))
+        value = float(function(outputs, targets))
     except Exception as e:
         raise ConfigError(
             f"{place}: '{reference}' raised {describe(e, project_dir)} on outputs of shape "
-            f"{list(made_up.shape)} and the targets of data.{split}. It must take (outputs, targets)."
+            f"{list(outputs.shape)} and the targets of data.{split}. It must take (outputs, targets)."
         ) from e
     if not np.isfinite(value):
         raise ConfigError(

@@ -68,6 +68,7 @@ def weighted_delta(
     resamples: int = 1000,
     groups: ArrayLike | None = None,
     unit: float | None = None,
+    floor: float = 0.0,
 ) -> Estimate:
     """`bootstrap_delta` of a statistic that is computed on many resamples at once.
 
@@ -83,6 +84,9 @@ def weighted_delta(
         resamples: The number of bootstrap resamples.
         groups: The group of each example, shape (n,); whole groups are resampled.
         unit: The range of the metric, by which 3 / n is scaled where nothing changed; None is 1.
+        floor: The least distance of either end of the interval from the value. No resample holds a
+            failure that no example shows: where every score moves a little, the bootstrap finds a
+            narrow interval in place of none, and is as blind to what it has not seen.
 
     Raises:
         ValueError: As `bootstrap_delta`.
@@ -94,7 +98,9 @@ def weighted_delta(
         return np.concatenate([statistic(weights) for weights in _stacked(counts, n)])
 
     value = float(statistic(np.ones((1, n)))[0])
-    return _bootstrap(value, replicates, units, seed=seed, resamples=resamples, unit=unit)
+    found = _bootstrap(value, replicates, units, seed=seed, resamples=resamples, unit=unit)
+    low, high = (value if end is None else end for end in (found.low, found.high))
+    return Estimate(value=value, low=min(low, value - floor), high=max(high, value + floor))
 
 
 def mean_delta(

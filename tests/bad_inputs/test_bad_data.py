@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from mlopt.errors import ConfigError, DataError
-from mlopt.sources.contract import ReadLimits, check_labels, check_overlap, read_split
+from mlopt.sources.contract import ReadLimits, check_overlap, read_split
 from mlopt.sources.data.function import FunctionData
 from mlopt.sources.data.npz import NpzData
+from mlopt.sources.targets import check_labels
 from mlopt.store.snapshot import Snapshot, SnapshotWriter
 from mlopt.types.tensors import TensorSpec
 

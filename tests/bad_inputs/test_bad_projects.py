@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlopt.errors import ConfigError, MloptError, UnavailableError
-from mlopt.pipeline.planning import candidate_space
+from mlopt.pipeline.space import candidate_space
 from mlopt.project import load_project
 
 FORM = "Write it as 'p99 <= 5 ms', 'size <= 10 MB' or 'p99 <= 20 ms @ batch-8'."
@@ -524,7 +524,7 @@ SPACES: dict[str, tuple[dict[str, Any], type[MloptError], str]] = {
     "a recipe whose split is missing": (
         {"recipes": ["int8-static"], "data.calibration": ...},
         ConfigError,
-        "the recipe 'int8-static' needs the split 'calibration': add data.calibration to "
+        "the recipe 'int8-static' does not apply: it needs data.calibration: add that to "
         "mlopt.yaml, or choose recipes with --recipe.",
     ),
     "a misspelt provider": (

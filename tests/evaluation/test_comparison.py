@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,69 +12,13 @@ import pytest
 
 from mlopt import stats
 from mlopt.errors import ConfigError, DataError
-from mlopt.evaluation import comparison
-from mlopt.evaluation.comparison import compare
-from mlopt.evaluation.metrics import Task
-from mlopt.store.snapshot import SnapshotWriter
-from mlopt.types.measurement import MetricResult
+from mlopt.evaluation import deltas
 
 Array = np.ndarray[Any, Any]
 N = 200
 _numbers = itertools.count()
 
-
-class Compared:
-    """What :func:`compare` found, by candidate."""
-
-    def __init__(self, found: dict[str, Any]) -> None:
-        self.found = found
-
-    def metric(self, candidate: str, position: int = 0) -> MetricResult:
-        return MetricResult.model_validate(self.found[candidate]["metrics"][position])
-
-    def flip_rate(self, candidate: str) -> float | None:
-        return self.found[candidate]["flip_rate"]
-
-
-Compare = Callable[..., Compared]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Compare]:
-    """Compares arrays; the first one is the baseline."""
-
-    def comparison(
-        targets: Array | None,
-        *requests: dict[str, Any],
-        task: Task = "classification",
-        seed: int = 0,
-        **outputs: Array,
-    ) -> Compared:
-        split = tmp_path / f"split-{next(_numbers)}"
-        examples = len(next(iter(outputs.values())))
-        with SnapshotWriter(split) as writer:
-            writer.append({"x": np.arange(examples)}, targets)
-            writer.finish()
-        files = {}
-        for name, array in outputs.items():
-            files[name] = str(tmp_path / f"{name}.npy")
-            np.save(files[name], array)
-        return Compared(
-            compare(
-                outputs=files,
-                baseline=next(iter(outputs)),
-                snapshot=str(split),
-                split="selection",
-                metrics=list(requests),
-                task=task,
-                project_dir=str(tmp_path),
-                seed=seed,
-            )
-        )
-
-    path = list(sys.path)
-    yield comparison
-    sys.path[:] = path
+Compare = Callable[..., Any]
 
 
 def metric(name: str, **changes: Any) -> dict[str, Any]:
@@ -340,8 +283,8 @@ def test_a_bootstrap_that_takes_seconds_says_how_far_it_is(
 ) -> None:
     said: list[str] = []
     clock = itertools.count(0.0, 0.6)
-    monkeypatch.setattr(comparison, "emit", lambda message, done=None: said.append(message))
-    monkeypatch.setattr(comparison.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(deltas, "emit", lambda message, done=None: said.append(message))
+    monkeypatch.setattr(deltas.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr("mlopt.stats.paired._MAX_WEIGHTS", 50 * N)
     module = user_module(
         tmp_path, "def f(outputs, targets):\n    return float((outputs[:, 0] * targets).mean())\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,13 +11,13 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
-from mlopt.errors import DataError
+from mlopt.errors import ConfigError, DataError
 from mlopt.evaluation.metrics import (
-    BUILTIN,
     binary_scores,
     builtin_metric,
     per_example_score,
     predicted_classes,
+    score_outputs,
 )
 
 Array = np.ndarray[Any, Any]
@@ -141,7 +143,7 @@ def test_a_regression_whose_shapes_do_not_fit_is_refused(name: str) -> None:
         builtin_metric(name, 2)(np.zeros((4, 2)), np.zeros(4))
 
 
-@pytest.mark.parametrize("name", [name for name, metric in BUILTIN.items() if metric.per_example])
+@pytest.mark.parametrize("name", ["accuracy", "mse", "mae"])
 @pytest.mark.parametrize("width", [None, 1, 3])
 def test_the_mean_of_the_scores_of_examples_is_the_metric(name: str, width: int | None) -> None:
     rng = np.random.default_rng(4)
@@ -177,3 +179,36 @@ def test_two_logits_make_one_score() -> None:
     assert binary_scores(np.array([[1.0, 3], [2, 0]])).tolist() == [2, -2]
     assert binary_scores(np.array([[1.0], [2]])).tolist() == [1, 2]
     assert binary_scores(np.array([1.0, 2])).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1"])
+def test_a_pass_that_trains_gets_the_metric_of_the_project(name: str, tmp_path: Path) -> None:
+    targets = labels(3)
+    outputs = logits(targets, 3)
+    found = score_outputs(name, None, "classification", outputs, targets, tmp_path)
+    assert found == pytest.approx(expected(name, outputs, targets), abs=1e-6)
+
+
+def test_a_pass_that_trains_gets_the_function_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "own_score.py").write_text("def largest(o, t):\n    return (o * t).max()\n")
+    outputs, targets = np.array([1.0, 2, 3]), np.array([1, 5, 1])
+    found = score_outputs("largest", "own_score:largest", "regression", outputs, targets, tmp_path)
+    assert found == 10
+    with pytest.raises(ConfigError, match=r"metrics \(largest\): 'own_score:largest' raised"):
+        score_outputs("largest", "own_score:largest", "regression", outputs, targets[:2], tmp_path)
+
+
+def test_embeddings_are_scored_against_those_of_the_teacher(tmp_path: Path) -> None:
+    teacher = np.random.default_rng(0).normal(size=(20, 6))
+    found = score_outputs(
+        "cosine_similarity", None, "feature_extraction", -teacher, teacher, tmp_path
+    )
+    assert found == pytest.approx(-1)
+
+
+def test_a_metric_that_is_not_defined_on_these_examples_is_nan(tmp_path: Path) -> None:
+    outputs, targets = np.zeros((4, 3), np.float32), np.ones(4, np.int64)
+    assert np.isnan(score_outputs("auroc", None, "classification", outputs, targets, tmp_path))

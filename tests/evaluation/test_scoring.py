@@ -60,7 +60,12 @@ def scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Score:
         stage = Stage(artifact="a", runner="onnxruntime", provider="cpu")
         target = tmp_path / "outputs.npy"
         answer = score(
-            stage.model_dump(), str(tmp_path), str(tmp_path / "split"), str(target), fixed_batch
+            stage.model_dump(),
+            str(tmp_path),
+            str(tmp_path / "split"),
+            str(target),
+            fixed_batch,
+            "classification",
         )
         return answer, np.load(target)
 

@@ -7,16 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from mlopt.evaluation.rehearsal import check_defined, rehearse
+from mlopt.evaluation.answers import scored_output
+from mlopt.evaluation.rehearsal import check_defined, made_up_answers, rehearse
 from mlopt.project import Project, load_project
 from mlopt.sources.contract import (
     ReadLimits,
     check_fills_a_batch,
-    check_labels,
     check_overlap,
+    read_split,
+)
+from mlopt.sources.targets import (
+    check_labels,
+    check_spans,
+    check_token_labels,
     check_values,
     classes_of,
-    read_split,
 )
 from mlopt.store.snapshot import Snapshot
 from mlopt.types.tensors import TensorSpec, fixed_batch
@@ -50,13 +55,16 @@ def prepare(
     """
     project, directory, _ = load_project(Path(project_file))
     limits = ReadLimits(project.limits.examples, int(project.limits.data_mb * 1e6))
+    needs_targets = (
+        project.resolved_task != "feature_extraction"
+    )  # the baseline's answers are these
     found: dict[str, Snapshot] = {}
     for split, source in project.data.items():
         emit(f"reading {split}")
         source.imports(directory, f"data.{split}")
         seed_randomness(seed)
         target = Path(snapshots) / split
-        read_split(source, split, project.inputs, directory, target, limits)
+        read_split(source, split, project.inputs, directory, target, limits, needs_targets)
         found[split] = Snapshot(target)
     check_overlap(found)
     fixed = fixed_batch(project.inputs)
@@ -72,25 +80,38 @@ def prepare(
             Path(model_workspace), directory, project.inputs, project.outputs, example
         )
         specs, draft = list(written.outputs), written.model_dump(mode="json")
-    _check_targets(project, found, specs[0], directory)
+    scored = scored_output(project.resolved_task, specs, project.inputs)
+    _check_targets(project, found, scored)
+    _check_metrics(project, found, scored, directory)
     return {"splits": list(found), "draft": draft}
 
 
-def _check_targets(
+def _check_targets(project: Project, found: dict[str, Snapshot], output: TensorSpec) -> None:
+    """Whether the targets are those of the task, as far as there are any."""
+    task = project.resolved_task
+    for split, snapshot in found.items():
+        if task == "classification":
+            check_labels(snapshot, split, classes_of(output))
+        elif task == "token_classification":
+            check_token_labels(snapshot, split, output)
+        elif task == "question_answering":
+            check_spans(snapshot, split, output)
+        elif task == "regression" and any(metric.function is None for metric in project.metrics):
+            check_values(snapshot, split, output)
+
+
+def _check_metrics(
     project: Project, found: dict[str, Snapshot], output: TensorSpec, directory: Path
 ) -> None:
-    """What can be known of targets and metrics before anything is built."""
-    for split, snapshot in found.items():
-        if project.resolved_task == "classification":
-            check_labels(snapshot, split, classes_of(output))
-        elif any(metric.function is None for metric in project.metrics):
-            check_values(snapshot, split, output)
+    """What can be known of metrics before anything is built."""
     for split in ("selection", "holdout"):
-        targets = found[split].targets
-        assert targets is not None, "read_split has refused a scored split without targets"
+        snapshot = found[split]
+        targets = None if snapshot.targets is None else np.array(snapshot.targets)
         for i, metric in enumerate(project.metrics):
-            if metric.function is None:
-                check_defined(metric.name, split, np.array(targets))
-            else:
+            if metric.function is not None:
                 place = f"metrics[{i}].function"
-                rehearse(metric.function, place, split, output, np.array(targets), directory)
+                made_up = made_up_answers(output, snapshot.examples, targets)
+                truth = made_up if targets is None else targets
+                rehearse(metric.function, place, split, made_up, truth, directory)
+            elif targets is not None:
+                check_defined(metric.name, split, targets)
