@@ -58,17 +58,30 @@ data:
   selection: data:selection # the choice between candidates is made on it
   holdout: data:holdout # the choice is proved on it; the more examples, the more it can prove
   #calibration: data:calibration # sets the ranges of static INT8; a few hundred, no targets needed
-  #training: data:training # for recipes that train
+  #training: data:training # for recipes that train, which carve their own validation part from it
 
-# What is scored is the first output: for a classification logits of shape (N, classes), or (N, 1)
-# or (N,) for two classes, where above 0 means class 1; never probabilities. Targets are class
-# numbers of shape (N,). For a regression, targets have as many values as the output.
-#
-# classification or regression. Default: what the first metric belongs to.
+# What recipes that train need beside the training split. 'student' is a smaller model, which the
+# recipe 'distill' has learn from yours; 'augment' varies a training batch at random: it takes the
+# inputs as tensors by name, and returns them the same.
+#student: {factory: "model:build_student"} # with 'arguments' and 'weights', if it has any
+#augment: data:augment
+
+# What is scored is the first output. The targets, which data functions yield beside the inputs:
+# - classification: logits of shape (N, classes), or (N, 1) or (N,) for two classes, where above 0
+#   means class 1; never probabilities. Targets are class numbers of shape (N,).
+# - regression: as many values in the targets as in the output.
+# - token_classification: logits (N, tokens, classes); targets (N, tokens), -100 for tokens that do
+#   not count.
+# - question_answering: the first two outputs are the logits of start and end, (N, tokens) each;
+#   targets (N, 2) are the first and the last token of the answer.
+# - feature_extraction: embeddings (N, features) or (N, tokens, features), compared with the
+#   baseline's; no targets.
+# Default: what the model says of itself, or what the first metric belongs to.
 #task: classification
 
-# What a candidate must not lose; the first one decides. Classification has accuracy, f1 and
-# auroc; regression has mse, mae and r2. A metric without a max_drop is only reported.
+# What a candidate must not lose; the first one decides. A metric without a max_drop is only
+# reported. By task: accuracy, f1, auroc; mse, mae, r2; token_accuracy, token_f1; exact_match,
+# span_f1; cosine_similarity.
 metrics:
   - name: accuracy
     max_drop: 0.01 # in units of the metric: one point of accuracy
@@ -93,8 +106,8 @@ budget:
 #  predictions_per_day: 1_000_000
 
 # Which recipes to try ('mlopt recipes' lists them; your own go into recipes/ beside this file).
-# Default: all of them.
-#recipes: [fp32, int8-dynamic, int8-static]
+# Default: all that apply. 'mlopt optimize --dry-run' says which do not, and why.
+#recipes: [fp32, int8-dynamic, int8-static, prune-distill-int8]
 
 # The execution providers of ONNX Runtime to try; 'mlopt doctor' says which there are.
 #providers: [cpu]

@@ -20,11 +20,12 @@ from mlopt.machine import describe_environment, usable_memory_bytes
 from mlopt.pipeline.builder import Builder
 from mlopt.pipeline.deadline import Deadline
 from mlopt.pipeline.execute import Tools, execute
-from mlopt.pipeline.planning import candidate_space, make_plan, warnings_of
+from mlopt.pipeline.planning import make_plan, warnings_of
 from mlopt.pipeline.prepared import Prepared, prepare
 from mlopt.pipeline.quality import Scorer
 from mlopt.pipeline.recorder import Recorder, utc_now
 from mlopt.pipeline.resume import refuse_changed, reopen
+from mlopt.pipeline.space import candidate_space
 from mlopt.pipeline.timing import Timer
 from mlopt.project import LoadedProject, Project, load_project
 from mlopt.providers import available_providers

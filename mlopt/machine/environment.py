@@ -12,6 +12,9 @@ from mlopt.types.run import Environment
 
 LIBRARIES = (
     "torch",
+    "torch-pruning",
+    "transformers",
+    "optimum-onnx",
     "onnx",
     "onnxscript",
     "onnxruntime",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mlopt.errors import BuildError, MloptError
+from mlopt.errors import BuildError, MloptError, WorkerError
 from mlopt.machine import read_processor
 from mlopt.machine.environment import library_versions
 from mlopt.passes import PASSES
 from mlopt.pipeline.prepared import Prepared, own_identity
-from mlopt.pipeline.seal import seal
+from mlopt.pipeline.seal import carry_assets, seal
 from mlopt.store.cache import Cache
 from mlopt.store.hashing import sha256_file, sha256_json
 from mlopt.types.artifact import Artifact, LineageStep
@@ -36,6 +36,7 @@ class Builder:
         self._prepared = prepared
         self._cache = cache
         self._seed = seed
+        self._training = prepared.project.project.training
         self._failed: dict[str, MloptError] = {}
 
     def build(
@@ -76,6 +77,8 @@ class Builder:
             path, hit = self._cache.get_or_build("artifacts", key, fill)
         except MloptError as e:
             self._failed[key] = e
+            if not isinstance(e, WorkerError):  # a killed one goes on from there
+                self._cache.forget_checkpoints(key)
             raise
         return Artifact.open(path), hit
 
@@ -101,6 +104,9 @@ class Builder:
                     "project_dir": str(self._prepared.project.directory),
                     "snapshots": {s: str(self._snapshot(step, s)) for s in step.splits},
                     "seed": self._seed,
+                    "teacher": str(self._prepared.source.directory),
+                    "checkpoints": str(self._cache.checkpoints(key)),
+                    "training": self._training.model_dump(mode="json"),
                 },
                 limits,
                 lambda message, done: on_event(f"{step.name}: {message}", done),
@@ -113,7 +119,9 @@ class Builder:
             versions=library_versions(step.libraries),
             seed=self._seed,
         )
+        carry_assets(source.directory, workspace)
         seal(workspace, draft, step.produces, (*source.manifest.lineage, lineage), key)
+        self._cache.forget_checkpoints(key)
 
     def _key(self, step: Pass, source: Artifact) -> str:
         """Everything that shapes what a step makes."""
@@ -130,9 +138,19 @@ class Builder:
                     for s in step.splits
                     if s in self._prepared.data
                 },
+                "training": self._training_key() if step.trains else None,
                 **own_identity(),
             }
         )
+
+    def _training_key(self) -> dict[str, Any]:
+        """What the project says about training, with the hash of the student's weights."""
+        found = self._training.model_dump(mode="json")
+        student = self._training.student
+        if student is not None and student.weights is not None:
+            weights = self._prepared.project.directory / student.weights
+            found["student_weights"] = sha256_file(weights)
+        return found
 
     def _snapshot(self, step: Pass, split: str) -> Path:
         try:

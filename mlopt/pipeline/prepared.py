@@ -23,7 +23,7 @@ from mlopt.types.tensors import fixed_batch
 from mlopt.workers import Limits, run_task
 
 PREPARE = "mlopt.pipeline.tasks.prepare:prepare"
-SOURCE_LIBRARIES = ("torch", "safetensors", "onnx")
+SOURCE_LIBRARIES = ("torch", "safetensors", "onnx", "transformers", "tokenizers")
 
 
 class Prepared(NamedTuple):

@@ -119,6 +119,7 @@ class Scorer:
                     "snapshot": str(self._prepared.snapshots[split]),
                     "target": str(target),
                     "fixed_batch": self._prepared.fixed_batch,
+                    "task": self._recorder.run.plan.task,
                 },
                 self._deadline.limits(self._limits, self._deadline.moment),
                 self._recorder.teller(phase, name, number / count, (number + 1) / count),
@@ -196,8 +197,8 @@ class Scorer:
             return {}
         base = self._recorder.directory.path
         targets = Snapshot(self._prepared.snapshots[split]).targets
-        assert targets is not None, "the comparison has refused a split without targets"
-        write_array(base, f"samples/{split}/targets.npz", targets=np.array(targets))
+        if targets is not None:
+            write_array(base, f"samples/{split}/targets.npz", targets=np.array(targets))
         return {
             name: write_array(
                 base,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from mlopt.errors import BuildError
@@ -9,6 +10,7 @@ from mlopt.store.files import write_atomically
 from mlopt.store.hashing import sha256_file, sha256_json
 from mlopt.types.artifact import MANIFEST, FileEntry, Format, LineageStep, Manifest
 from mlopt.types.passes import Draft
+from mlopt.types.torch_model import ASSETS
 
 
 def seal(
@@ -39,6 +41,12 @@ def seal(
     )
     write_atomically(directory / MANIFEST, manifest.model_dump_json(indent=1))
     return manifest
+
+
+def carry_assets(source: Path, target: Path) -> None:
+    """Copies the assets of one artifact to another that was made of it."""
+    if (source / ASSETS).is_dir():
+        shutil.copytree(source / ASSETS, target / ASSETS, dirs_exist_ok=True)
 
 
 def artifact_sha256(manifest: Manifest) -> str:

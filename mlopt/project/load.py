@@ -11,9 +11,12 @@ from mlopt.project.schema import REQUIRED_SPLITS, SPLITS, Project
 from mlopt.registry import Folder
 from mlopt.sources.data import DATA_SOURCES, DataSource
 from mlopt.sources.models import MODEL_SOURCES, ModelSource
+from mlopt.sources.paths import missing_file
+from mlopt.types.patterns import REFERENCE
 from mlopt.types.record import Record
 from mlopt.types.validation import validate
 from mlopt.types.yaml_file import read_yaml
+from mlopt.workers.usercode import reference_problem
 
 FILE = "mlopt.yaml"
 
@@ -67,6 +70,7 @@ def _parse(raw: dict[str, Any], directory: Path, problems: Problems) -> Project 
     data = _data(raw.get("data"), directory, problems)
     inputs = _inputs(raw, model, directory, problems)
     budget = _budget(raw.get("budget"), problems)
+    _check_training(raw, directory, problems)
     metrics = raw.get("metrics")
     if isinstance(metrics, list):
         metrics = [{"name": m} if isinstance(m, str) else m for m in metrics]
@@ -84,6 +88,22 @@ def _parse(raw: dict[str, Any], directory: Path, problems: Problems) -> Project 
         for place, message in project.mistakes():
             problems.add(place, message)
     return project
+
+
+def _check_training(raw: dict[str, Any], directory: Path, problems: Problems) -> None:
+    """What ``student`` and ``augment`` name must be there."""
+    student = raw.get("student")
+    references = {"augment": raw.get("augment")}
+    if isinstance(student, dict):
+        references["student.factory"] = student.get("factory")
+        weights = student.get("weights")
+        if isinstance(weights, str) and (missing := missing_file(directory, weights)) is not None:
+            problems.add("student.weights", missing)
+    for place, reference in references.items():
+        if not isinstance(reference, str) or not re.fullmatch(REFERENCE, reference):
+            continue  # the schema says so
+        if (problem := reference_problem(reference, directory)) is not None:
+            problems.add(place, problem)
 
 
 def _as_name(directory: str) -> str:

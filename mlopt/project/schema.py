@@ -9,13 +9,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SerializeAsAny, model_validator
 
 from mlopt.errors import did_you_mean
-from mlopt.evaluation.metrics import BUILTIN, Task
+from mlopt.evaluation.metrics import BUILTIN
 from mlopt.sources.data import DataSource
 from mlopt.sources.models import ModelSource
 from mlopt.types.budget import BudgetLine
+from mlopt.types.passes import StudentModel, TrainingSetup
 from mlopt.types.patterns import IDENTIFIER, REFERENCE
 from mlopt.types.plan import Schedule
 from mlopt.types.record import Record
+from mlopt.types.task import Task
 from mlopt.types.tensors import BATCH, TensorSpec
 from mlopt.types.workload import Workload
 
@@ -103,7 +105,10 @@ class Project(Record):
         inputs: What the model takes, in the order of its parameters. May be left out for ONNX.
         outputs: Names for what the model returns, in their order; the first one is scored.
         data: Source of each split.
-        task: Default: that of the first metric.
+        task: Default: that of the model, where it has one, or of the first metric.
+        student: A smaller model, which the recipe ``distill`` has learn from the project's own.
+        augment: ``module:function`` that varies a training batch at random. It takes the inputs
+            as tensors by name, and returns them the same.
         recipes: Which to try; empty: all that mlopt has.
         batch_sizes: Each is a workload; the first one decides.
         allow_fallback: Whether a candidate may be chosen some of whose nodes run on another
@@ -116,6 +121,8 @@ class Project(Record):
     outputs: tuple[str, ...] = ()
     data: dict[str, SerializeAsAny[DataSource]]
     task: Task | None = None
+    student: StudentModel | None = None
+    augment: Annotated[str, Field(pattern=REFERENCE)] | None = None
     metrics: Annotated[tuple[MetricSpec, ...], Field(min_length=1)]
     baseline: BaselineSpec = BaselineSpec()
     budget: tuple[BudgetLine, ...] = ()
@@ -135,10 +142,23 @@ class Project(Record):
     @property
     def resolved_task(self) -> Task:
         """The task, derived from the first metric where it is not stated."""
-        if self.task is not None:
-            return self.task
+        if (task := self.task or self.model.task) is not None:
+            return task
         first = self.metrics[0]
         return BUILTIN[first.name].task if first.function is None else "regression"
+
+    @property
+    def training(self) -> TrainingSetup:
+        """What a pass that trains must know."""
+        first = self.metrics[0]
+        return TrainingSetup(
+            task=self.resolved_task,
+            metric=first.name,
+            function=first.function,
+            higher_is_better=first.higher_is_better,
+            augment=self.augment,
+            student=self.student,
+        )
 
     def mistakes(self) -> list[tuple[str, str]]:
         """What does not fit together, though each part is well-formed: place and message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import typing
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
@@ -13,7 +14,7 @@ from mlopt.errors import Problems, did_you_mean
 from mlopt.passes import PASSES
 from mlopt.types.artifact import Format
 from mlopt.types.candidate import Step
-from mlopt.types.passes import Pass
+from mlopt.types.passes import Brought, Pass
 from mlopt.types.patterns import RECIPE_NAME
 from mlopt.types.record import Record
 from mlopt.types.validation import validate
@@ -63,17 +64,47 @@ class Recipe(Record):
                 choices=dict(zip(labels, values, strict=True)),
             )
 
-    def refuses(self, source: Format) -> str | None:
-        """Why the recipe does not apply to a model in this format; None when it does."""
-        current = source
+    def refuses(self, brought: Brought) -> str | None:
+        """Why the recipe does not apply to what the user brings; None when it does."""
+        current = brought.format
+        earlier: tuple[str, ...] = ()
         for step in self.steps:
-            if self._is_needless(step, source):
+            if self._is_needless(step, brought.format):
                 continue
             kind = PASSES[step["pass"]]
             if kind.consumes != current:
                 return f"'{kind.name}' takes a {kind.consumes} model, and gets {current}"
-            current = kind.produces
+            own = {k: v for k, v in step.items() if k != "pass" and not is_choice(kind.name, k, v)}
+            if (reason := kind.model_validate(own).inapplicable(earlier, brought)) is not None:
+                return reason
+            current, earlier = kind.produces, (*earlier, kind.name)
         return None
+
+    def waypoints(self, source: Format) -> Iterator[Recipe]:
+        """What the recipe has made after each step but its last one, as recipes of their own.
+
+        Each ends in a format that is deployed, by the recipe's own conversion. A conversion by
+        itself is no waypoint: it makes the baseline.
+        """
+        steps = [step for step in self.steps if not self._is_needless(step, source)]
+        names = Counter[str]()
+        for i, step in enumerate(steps[:-1]):
+            kind = PASSES[step["pass"]]
+            if kind.consumes != kind.produces:
+                continue
+            rest = steps[i + 1 :]
+            conversion = next((s for s in rest if PASSES[s["pass"]].produces == "onnx"), None)
+            ending = [conversion] if kind.produces != "onnx" and conversion is not None else []
+            if rest == ending:
+                continue  # it is the recipe itself
+            names[kind.name] += 1
+            number = f"-{names[kind.name]}" if names[kind.name] > 1 else ""
+            yield self.model_copy(
+                update={
+                    "name": f"{self.name}:{kind.name}{number}",
+                    "steps": (*steps[: i + 1], *ending),
+                }
+            )
 
     @staticmethod
     def _is_needless(step: dict[str, Any], source: Format) -> bool:

@@ -23,6 +23,9 @@ import platformdirs
 ENVIRONMENT_VARIABLE = "MLOPT_CACHE_DIR"
 
 
+KINDS = ("artifacts", "data", "checkpoints")
+
+
 class CacheEntry(NamedTuple):
     """One entry, as ``mlopt cache`` shows it."""
 
@@ -76,6 +79,17 @@ class Cache:
                 workspace.replace(place)
         return place, False
 
+    def checkpoints(self, key: str) -> Path:
+        """The directory for what a long build of the artifact ``key`` goes on from after a kill.
+
+        It may not exist. Who builds holds the artifact's lock, so it has one user at a time.
+        """
+        return self._place("checkpoints", key)
+
+    def forget_checkpoints(self, key: str) -> None:
+        """Removes the directory: the build is done."""
+        shutil.rmtree(self._place("checkpoints", key), ignore_errors=True)
+
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         """An empty directory on the cache's file system; removed at the end if still there."""
@@ -90,7 +104,7 @@ class Cache:
     def entries(self) -> list[CacheEntry]:
         """All entries, the least recently used first."""
         found = []
-        for kind in ("artifacts", "data"):
+        for kind in KINDS:
             for place in (self.root / kind).glob("*/*"):
                 size = sum(f.stat().st_size for f in place.rglob("*") if f.is_file())
                 found.append(CacheEntry(kind, place.name, size, place.stat().st_mtime))
@@ -114,10 +128,16 @@ class Cache:
             excess = sum(e.size_bytes for e in entries) - max_bytes
             before = itertools.accumulate((e.size_bytes for e in doomed), initial=0)
             doomed = [e for e, freed in zip(doomed, before, strict=False) if freed < excess]
-        for entry in doomed:
-            with self._lock(entry.kind, entry.key):
+        return [entry for entry in doomed if self._remove(entry)]
+
+    def _remove(self, entry: CacheEntry) -> bool:
+        """Removes an entry, unless somebody is at work on it."""
+        try:
+            with self._lock(entry.kind, entry.key).acquire(blocking=False):
                 shutil.rmtree(self._place(entry.kind, entry.key), ignore_errors=True)
-        return doomed
+        except filelock.Timeout:
+            return False
+        return True
 
     def _place(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / key
@@ -125,4 +145,5 @@ class Cache:
     def _lock(self, kind: str, key: str) -> filelock.BaseFileLock:
         directory = self.root / "locks"
         directory.mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(directory / f"{kind}-{key}.lock")
+        owner = "artifacts" if kind == "checkpoints" else kind  # they are an artifact's, half built
+        return filelock.FileLock(directory / f"{owner}-{key}.lock")

@@ -22,8 +22,10 @@ def every_option(text: str) -> str:
 
 
 def supply_torch_files(directory: Path) -> None:
-    (directory / "model.py").write_text("def build():\n    ...\n")
-    (directory / "data.py").write_text("".join(f"def {split}(): ...\n" for split in SPLITS))
+    functions = {"model": ("build", "build_student"), "data": (*SPLITS, "augment")}
+    for module, names in functions.items():
+        text = "".join(f"def {name}(): ...\n" for name in names)
+        (directory / f"{module}.py").write_text(text)
     (directory / "weights.safetensors").write_bytes(b"")
 
 

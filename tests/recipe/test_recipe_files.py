@@ -12,6 +12,7 @@ from mlopt.recipe import FoundRecipe, Recipe, find_recipe, list_recipes, read_re
 from mlopt.recipe.load import builtin_dir
 from mlopt.recipe.schema import json_schema
 from mlopt.types.artifact import Format
+from mlopt.types.passes import Brought
 
 BUILT_IN = sorted(builtin_dir().glob("*.yaml"), key=lambda path: path.stem)
 FORMATS: tuple[Format, ...] = ("torch", "onnx")
@@ -47,7 +48,7 @@ def test_a_built_in_recipe_begins_with_a_comment_on_when_to_use_it(path: Path):
 @pytest.mark.parametrize("source", FORMATS)
 def test_a_built_in_recipe_expands_into_steps_that_can_be_built(path: Path, source: Format):
     recipe = read_recipe(path, path.name)
-    if recipe.refuses(source) is not None:
+    if recipe.refuses(Brought(source, has_student=True)) is not None:
         assert source == "onnx"
         assert PASSES[recipe.steps[0]["pass"]].produces == "torch"
         return
@@ -65,12 +66,12 @@ def test_a_built_in_recipe_expands_into_steps_that_can_be_built(path: Path, sour
 
 @contract
 def test_a_built_in_recipe_starts_from_torch(path: Path):
-    assert read_recipe(path, path.name).refuses("torch") is None
+    assert read_recipe(path, path.name).refuses(Brought("torch", has_student=True)) is None
 
 
 @pytest.mark.parametrize("name", ["fp32", "int8-dynamic", "int8-static"])
 def test_a_recipe_without_a_step_in_torch_applies_to_onnx_too(name):
-    assert find_recipe(name).recipe.refuses("onnx") is None
+    assert find_recipe(name).recipe.refuses(Brought("onnx", has_student=False)) is None
 
 
 def _recipe(*steps: dict[str, object]) -> Recipe:
@@ -136,6 +137,38 @@ def test_choices_of_one_pass_that_stands_there_twice_are_told_apart_by_their_pla
         for first in (True, False)
         for second in (True, False)
     ]
+
+
+def _ways(recipe: Recipe, source: Format) -> dict[str, list[str]]:
+    return {w.name: [s["pass"] for s in w.steps] for w in recipe.waypoints(source)}
+
+
+def test_each_step_but_the_last_has_a_waypoint_that_is_deployed():
+    recipe = _recipe(
+        {"pass": "prune_channels"},
+        {"pass": "distill"},
+        {"pass": "export_onnx", "opset": 17},
+        {"pass": "int8_static"},
+    )
+    assert _ways(recipe, "torch") == {
+        "mine:prune_channels": ["prune_channels", "export_onnx"],
+        "mine:distill": ["prune_channels", "distill", "export_onnx"],
+    }
+    assert all(
+        w.steps[-1] == {"pass": "export_onnx", "opset": 17} for w in recipe.waypoints("torch")
+    )
+
+
+def test_a_recipe_of_one_step_and_a_conversion_has_no_waypoint():
+    assert _ways(_recipe({"pass": "export_onnx"}), "torch") == {}
+    assert _ways(_recipe({"pass": "export_onnx"}, {"pass": "int8_dynamic"}), "torch") == {}
+    assert _ways(_recipe({"pass": "prune_channels"}, {"pass": "export_onnx"}), "torch") == {}
+
+
+def test_waypoints_of_a_pass_that_stands_there_twice_have_two_names():
+    twice = [{"pass": "finetune"}, {"pass": "finetune"}, {"pass": "finetune"}]
+    recipe = _recipe(*twice, {"pass": "export_onnx"})
+    assert list(_ways(recipe, "torch")) == ["mine:finetune", "mine:finetune-2"]
 
 
 def test_expanding_leaves_the_recipe_as_it_is():

@@ -196,3 +196,22 @@ def test_without_the_variable_the_platform_names_the_directory(
         monkeypatch.setenv("MLOPT_CACHE_DIR", value)
     assert default_cache_dir().is_absolute()
     assert "mlopt" in default_cache_dir().parts
+
+
+def test_checkpoints_of_a_build_stay_until_they_are_forgotten(cache):
+    cache.checkpoints("ab12").mkdir(parents=True)
+    (cache.checkpoints("ab12") / "epoch.json").write_text("{}")
+    assert [(e.kind, e.key, e.size_bytes) for e in cache.entries()] == [("checkpoints", "ab12", 2)]
+    cache.forget_checkpoints("ab12")
+    assert cache.entries() == []
+    cache.forget_checkpoints("ab12")
+
+
+def test_pruning_spares_what_somebody_is_at_work_on(cache):
+    def build(directory: Path) -> None:
+        cache.checkpoints("ab12").mkdir(parents=True)
+        assert Cache(cache.root).prune() == []
+        assert cache.checkpoints("ab12").is_dir()
+
+    cache.get_or_build("artifacts", "ab12", build)
+    assert {e.kind for e in cache.prune()} == {"artifacts", "checkpoints"}
