@@ -20,10 +20,18 @@ from mlopt.report.text import (
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Evidence, Measurement, MetricResult
 from mlopt.types.run import CandidateResult, Run
+from mlopt.types.task import Task
 from mlopt.types.workload import Workload
 
 Kind = Literal["good", "neutral", "bad"]
 _ORDER = ("good", "neutral", "bad")
+_FLIPPING: dict[Task, str] = {
+    "classification": "the predicted classes",
+    "regression": "the predictions",
+    "token_classification": "the tokens' predicted classes",
+    "question_answering": "the predicted spans",
+    "feature_extraction": "the predictions",
+}
 
 
 class Effect(NamedTuple):
@@ -117,12 +125,13 @@ def _quality(run: Run, evidence: Evidence) -> list[Effect]:
     found = [_metric(run, result) for result in evidence.quality.metrics]
     flips = evidence.quality.flip_rate
     if flips is not None:
-        text = (
-            f"{percent(flips)} of the predicted classes differ from those of {baseline_name(run)}"
-        )
-        first = evidence.quality.metrics[0] if evidence.quality.metrics else None
-        if first is not None and first.gained is not None and first.lost is not None:
-            text += f": of {first.examples:,} answers {first.gained} became right and {first.lost} wrong"
+        text = f"{percent(flips)} of {_FLIPPING[run.plan.task]} differ from those of {baseline_name(run)}"
+        for one in evidence.quality.metrics:
+            if one.gained is not None and one.lost is not None:
+                text += (
+                    f": of {one.examples:,} answers {one.gained} became right and {one.lost} wrong"
+                )
+                break
         found.append(Effect("neutral", text))
     return found
 

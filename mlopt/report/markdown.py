@@ -47,12 +47,31 @@ def tables(header: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -
         columns: Most columns of a table beside the first one.
     """
     return tuple(
-        Table(
-            (header[0], *header[start : start + columns]),
-            tuple((row[0], *row[start : start + columns]) for row in rows),
-        )
-        for start in range(1, len(header), columns)
+        _columns(header, rows, start, start + columns) for start in range(1, len(header), columns)
     )
+
+
+def fitting(
+    header: Sequence[str], rows: Sequence[Sequence[str]], groups: Sequence[int]
+) -> tuple[Table, ...]:
+    """One table, or as few as fit a page below each other, that repeat the first column.
+
+    Args:
+        header: All cells of the header.
+        rows: All rows.
+        groups: Numbers of columns beside the first one that stay together.
+    """
+    found: list[Table] = []
+    start = end = 1
+    for count in groups:
+        wider = _columns(header, rows, start, end + count)
+        if found and wider.width <= WIDEST_ROW:
+            found[-1] = wider
+        else:
+            start = end
+            found.append(_columns(header, rows, start, end + count))
+        end += count
+    return tuple(found)
 
 
 def fence(text: str) -> str:
@@ -61,6 +80,12 @@ def fence(text: str) -> str:
     while ticks in text:
         ticks += "`"
     return f"{ticks}text\n{text}\n{ticks}"
+
+
+def _columns(header: Sequence[str], rows: Sequence[Sequence[str]], start: int, end: int) -> Table:
+    """The first column and those from ``start`` to ``end``."""
+    cells = tuple((row[0], *row[start:end]) for row in rows)
+    return Table((header[0], *header[start:end]), cells)
 
 
 def _cell(text: str) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mlopt.report.effects import Effect, effects
 from mlopt.report.evidence import is_timed
+from mlopt.report.facts import facts_text, value_text
 from mlopt.report.text import code, plural, prose
 from mlopt.types.artifact import LineageStep
 from mlopt.types.measurement import Placement
-from mlopt.types.privacy import without_paths
 from mlopt.types.run import CandidateResult, Run
 
-_LONGEST_VALUE = 160
-_MOST_ENTRIES = 6
 _ROLES = {
     "reference": "The reference: what users start from, timed beside the others and never chosen.",
     "baseline": "The baseline: all ratios and deltas are over it.",
@@ -40,22 +38,6 @@ class Option(NamedTuple):
 def options(run: Run) -> list[Option]:
     """Every candidate of the plan."""
     return [_option(run, result) for result in run.candidates]
-
-
-def value_text(value: Any) -> str:
-    """A parameter or a fact, short enough for a sentence."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
-    if isinstance(value, float):
-        return f"{value:.1e}" if value and abs(value) < 1e-3 else f"{value:.6g}"
-    if isinstance(value, dict):
-        return _listed([_entry(key, item) for key, item in value.items()])
-    if isinstance(value, (list, tuple)):
-        return _listed([value_text(item) for item in value])
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    text = " ".join(without_paths(str(value)).split())
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 
 def placement_text(placement: Placement) -> str:
@@ -87,7 +69,7 @@ def _option(run: Run, result: CandidateResult) -> Option:
 
 def _step(step: LineageStep) -> str:
     parameters = [f"{key} = {value_text(value)}" for key, value in step.parameters.items()]
-    facts = [f"{key.replace('_', ' ')} {value_text(value)}" for key, value in step.facts.items()]
+    facts = facts_text(step)
     text = code(step.transformation)
     if parameters:
         text += f" with {prose(', '.join(parameters))}"
@@ -110,15 +92,3 @@ def _facts(result: CandidateResult) -> list[str]:
     if not is_timed(result):
         found.append(f"Status: {result.status}")
     return [f"{fact}." for fact in found]
-
-
-def _entry(key: str, value: Any) -> str:
-    return f"{key}: {value_text(value)}" if isinstance(value, str) else f"{key} {value_text(value)}"
-
-
-def _listed(items: list[str]) -> str:
-    if not items:
-        return "none"
-    more = len(items) - _MOST_ENTRIES
-    shown = ", ".join(items[:_MOST_ENTRIES])
-    return f"{shown} and {more} more" if more > 0 else shown

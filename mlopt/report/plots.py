@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlopt.report.canvas import style
+from mlopt.report.curves import draw_curves
 from mlopt.report.distributions import draw_distributions
+from mlopt.report.step_plot import draw_steps
 from mlopt.report.tradeoff import draw_tradeoff
 from mlopt.types.run import Run
+
+STEPS, CURVES = "steps.svg", "training.svg"
+"""Plots that stand beside the steps, not beside the candidates."""
 
 
 def draw_plots(run: Run, run_dir: Path) -> dict[str, bytes]:
@@ -20,5 +25,7 @@ def draw_plots(run: Run, run_dir: Path) -> dict[str, bytes]:
         drawn = {
             "tradeoff.svg": draw_tradeoff(run),
             "latency.svg": draw_distributions(run, run_dir),
+            STEPS: draw_steps(run),
+            CURVES: draw_curves(run),
         }
     return {name: svg for name, svg in drawn.items() if svg is not None}

@@ -8,6 +8,9 @@ from mlopt.types.measurement import Evidence, MetricResult
 from mlopt.types.plan import Margin, Plan
 from mlopt.types.run import Run
 
+SHARES = frozenset({"accuracy", "token_accuracy", "exact_match"})
+"""Metrics of mlopt's that are a share of right answers."""
+
 
 def metric_result(evidence: Evidence | None, name: str) -> MetricResult | None:
     """The result of one metric, where it was scored."""
@@ -20,10 +23,10 @@ def is_share(run: Run, name: str) -> bool:
     """Whether a metric is a share of right answers, and so is shown in percentage points."""
     pieces = [e for c in run.candidates for e in (c.selection, c.confirmation)]
     results = [metric_result(evidence, name) for evidence in pieces]
-    return name == "accuracy" or any(r is not None and r.gained is not None for r in results)
+    return name in SHARES or any(r is not None and r.gained is not None for r in results)
 
 
-def value_text(value: float, share: bool) -> str:
+def score_text(value: float, share: bool) -> str:
     """``91.22%`` for a share, four significant digits else."""
     return f"{fixed(value * 100, 2)}%" if share else significant(value, 4)
 
@@ -81,6 +84,8 @@ def margin_in_words(margin: Margin, plan: Plan, share: bool, baseline: float | N
         f"`{margin.metric}` may {verb} by at most {limit}. This is a non-inferiority margin: "
         "the whole 95% interval of the delta must lie on the right side of it."
     )
+    if margin.metric == "cosine_similarity" and margin.function is None:
+        text += " It compares each embedding with the baseline's; 1 is the same direction."
     return text + _provable(margin, plan, share)
 
 

@@ -15,7 +15,7 @@ from mlopt.report.evidence import (
     workloads,
 )
 from mlopt.report.markdown import WIDEST_ROW, Table, tables
-from mlopt.report.quality import delta_text, is_share, metric_result, value_text
+from mlopt.report.quality import delta_text, is_share, metric_result, score_text
 from mlopt.report.summary import RATIO_DECIMALS, metric_text, p99_text, ratio_text
 from mlopt.report.text import NONE, change, code, interval, percent, significant
 from mlopt.types.decision import Verdict
@@ -66,7 +66,7 @@ def quality_tables(run: Run) -> list[Titled]:
     if not results:
         return []
     names = [display_name(run, result) for result in results]
-    heads, scores = _scores(run, results)
+    heads, scores = score_heads(run), [score_cells(run, result) for result in results]
     costs = ("size MB", "peak RSS MB", "cold start ms")
     spent = [_costs(result) for result in results]
     rows = [(n, *q, *c) for n, q, c in zip(names, scores, spent, strict=True)]
@@ -78,6 +78,25 @@ def quality_tables(run: Run) -> list[Titled]:
     titles = ("Quality on selection, candidate minus baseline", *[""] * len(parts))
     cost = Table(("candidate", *costs), tuple((n, *c) for n, c in zip(names, spent, strict=True)))
     return [*map(Titled, titles, parts), Titled("Cost", cost)]
+
+
+def score_heads(run: Run) -> list[str]:
+    """Headings of the metrics: one metric has a column for its value, several for deltas only."""
+    names = [margin.metric for margin in run.plan.margins]
+    heads = [_delta_head(run, name) for name in names]
+    return [*names, *heads] if len(names) == 1 else heads
+
+
+def score_cells(run: Run, result: CandidateResult) -> list[str]:
+    """A candidate's cells below :func:`score_heads`."""
+    names = [margin.metric for margin in run.plan.margins]
+    cells = [metric_text(run, result, name) for name in names]
+    values = [_value(run, result, name) for name in names]
+    if len(names) == 1:
+        return [*values, *cells]
+    if result.plan.role != "baseline":
+        return cells
+    return [f"{cell}: {value}" for cell, value in zip(cells, values, strict=True)]
 
 
 def verdict_tables(run: Run) -> tuple[Table, ...]:
@@ -157,7 +176,7 @@ def _quality_rows(
     for margin in run.plan.margins:
         found = [metric_result(e, margin.metric) for e in both]
         share = is_share(run, margin.metric)
-        values = [NONE if r is None else value_text(r.value, share) for r in found]
+        values = [NONE if r is None else score_text(r.value, share) for r in found]
         deltas = [NONE if r is None else delta_text(r, share) for r in found]
         rows.append((margin.metric, *values))
         if winner.plan.role != "baseline":
@@ -174,17 +193,9 @@ def _quality_rows(
     return [*rows, ("examples", *examples)]
 
 
-def _scores(run: Run, results: list[CandidateResult]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of the metrics: one metric with its value, several as deltas only."""
-    names = [margin.metric for margin in run.plan.margins]
-    heads = [_delta_head(run, name) for name in names]
-    cells = [[metric_text(run, result, name) for name in names] for result in results]
-    if len(names) != 1:
-        return heads, cells
-    for result, row in zip(results, cells, strict=True):
-        found = metric_result(result.selection, names[0])
-        row.insert(0, NONE if found is None else value_text(found.value, is_share(run, names[0])))
-    return [*names, *heads], cells
+def _value(run: Run, result: CandidateResult, name: str) -> str:
+    found = metric_result(result.selection, name)
+    return NONE if found is None else score_text(found.value, is_share(run, name))
 
 
 def _delta_head(run: Run, name: str) -> str:

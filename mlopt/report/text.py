@@ -85,6 +85,18 @@ def megabytes(size_bytes: float) -> str:
     return f"{significant(size_bytes / 1e6)} MB"
 
 
+def counted(number: int) -> str:
+    """``0.272M``: millions from a hundred thousand on, every one below."""
+    return f"{significant(number / 1e6)}M" if number >= 100_000 else f"{number:,}"
+
+
+def against(now: float, before: float | None) -> str:
+    """``-50%``: a change against what was before; empty where it rounds to none."""
+    share = 0.0 if not before else (now / before - 1) * 100
+    text = fixed(share, 0, signed=True)
+    return "" if text == "0" else f"{text}%"
+
+
 def percent(share: float) -> str:
     """``1.2%`` for 0.012."""
     return f"{significant(share * 100, 2) if share < 0.1 else fixed(share * 100, 1)}%"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mlopt.report import background, tables
+from mlopt.report.curves import curves_in_words
 from mlopt.report.effects import Effect, effects
 from mlopt.report.evidence import chosen, decisive, workloads
 from mlopt.report.markdown import Table, fence
@@ -19,6 +20,8 @@ from mlopt.report.outcome import (
     status,
     title,
 )
+from mlopt.report.plots import CURVES, STEPS
+from mlopt.report.step_tables import StepSection, step_section, steps_in_words
 from mlopt.report.text import code, listing, plural, prose
 from mlopt.types.privacy import without_paths
 from mlopt.types.run import Run
@@ -52,6 +55,7 @@ class Considered(NamedTuple):
     options: tuple[Option, ...]
     plots: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    steps: StepSection | None
 
 
 class Background(NamedTuple):
@@ -106,13 +110,15 @@ def _decided(run: Run) -> Decided:
 
 
 def _considered(run: Run, plots: tuple[str, ...]) -> Considered:
+    shown = [(path, _alternative(run, path)) for path in plots]
     return Considered(
         latency=tuple(tables.latency_tables(run)),
         quality=tuple(tables.quality_tables(run)),
         verdicts=tables.verdict_tables(run),
         options=tuple(options(run)),
-        plots=tuple((path, _alternative(run, path)) for path in plots),
+        plots=tuple(pair for pair in shown if not pair[0].endswith((STEPS, CURVES))),
         notes=tuple(_table_notes(run)),
+        steps=step_section(run, tuple(pair for pair in shown if pair[0].endswith((STEPS, CURVES)))),
     )
 
 
@@ -155,6 +161,10 @@ def _alternative(run: Run, path: str) -> str:
     if "tradeoff" in path:
         metric = run.plan.margins[0].metric if run.plan.margins else "quality"
         return f"p50 latency at {first} against the {metric} delta of every candidate, with 95% intervals"
+    if path.endswith(CURVES):
+        return curves_in_words(run)
+    if path.endswith(STEPS):
+        return steps_in_words(run)
     return f"Distribution of the raw latencies of every candidate at {first}, with p50 and p99"
 
 

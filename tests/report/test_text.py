@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mlopt.report.facts import value_text
 from mlopt.report.markdown import Table, fence
-from mlopt.report.options import value_text
 from mlopt.report.quality import errors_a_day
 from mlopt.report.text import (
     change,
