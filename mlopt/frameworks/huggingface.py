@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlopt.errors import ModelError, UnavailableError
 from mlopt.types.task import Task
-from mlopt.types.tensors import BATCH, TensorSpec
 from mlopt.types.torch_model import HuggingFace
 
 if TYPE_CHECKING:
@@ -21,15 +20,6 @@ CONFIG = "config.json"
 ATTENTION = "eager"
 """Plain matrix products: they are counted and pruned as they stand, no branch in them looks at the
 mask's values, and ONNX Runtime fuses them as well as the other form (measured on BERT)."""
-
-AXES = {
-    "batch_size": BATCH,
-    "sequence_length": "sequence",
-    "num_channels": "channels",
-    "height": "height",
-    "width": "width",
-}
-"""Names of the dynamic axes: optimum's and ours."""
 
 
 class HuggingFaceTask(NamedTuple):
@@ -242,74 +232,6 @@ def task_of(module: torch.nn.Module, model: HuggingFace | None) -> str | None:
     named = ((task, each.architecture) for task, each in TASKS.items() if each.architecture)
     name = classes[0].__name__
     return next((task for task, ending in named if name.endswith(ending)), "feature-extraction")
-
-
-def onnx_config(config: Any, task: str) -> Any:
-    """What optimum knows of a model's inputs, outputs and export.
-
-    Args:
-        config: Of transformers.
-        task: As Hugging Face calls it.
-
-    Returns:
-        An ``optimum.exporters.onnx.OnnxConfig``; None when optimum does not know the model.
-
-    Raises:
-        UnavailableError: optimum is not installed.
-    """
-    transformers_library()
-    try:
-        import optimum.exporters.onnx.model_configs  # noqa: F401  # fills the table below
-        from optimum.exporters.tasks import TasksManager
-    except ImportError as e:
-        raise missing_libraries(e) from e
-    try:
-        constructor = TasksManager.get_exporter_config_constructor(
-            "onnx", model_type=config.model_type, task=task, library_name="transformers"
-        )
-    except (KeyError, ValueError):
-        return None
-    return constructor(config)
-
-
-def input_specs(config: Any, task: str) -> tuple[TensorSpec, ...] | None:
-    """The inputs as optimum exports them; None when it does not know the model.
-
-    An image has the size that the configuration states, if it states one: most vision
-    transformers take no other.
-    """
-    export = onnx_config(config, task)
-    if export is None:
-        return None
-    examples = export.generate_dummy_inputs(framework="np")
-    specs = []
-    for name, axes in export.inputs.items():
-        sizes: list[int | str] = list(examples[name].shape)
-        for axis, called in axes.items():
-            sizes[axis] = AXES.get(called, called)
-        if name == "pixel_values":
-            sizes[1:] = _image_shape(config, sizes[1:])
-        dtype = str(examples[name].dtype)
-        specs.append(TensorSpec.model_validate({"name": name, "dtype": dtype, "shape": sizes}))
-    return tuple(specs)
-
-
-def _image_shape(config: Any, otherwise: list[int | str]) -> list[int | str]:
-    size = getattr(config, "image_size", None)
-    sides = list(size) if isinstance(size, list | tuple) else [size, size]
-    stated = [getattr(config, "num_channels", None), *sides]
-    return [own or other for own, other in zip(stated, otherwise, strict=True)]
-
-
-def output_axes(config: Any, task: str) -> dict[str, dict[int, str]]:
-    """The dynamic axes of each output but the first, as far as optimum knows them."""
-    export = onnx_config(config, task)
-    if export is None:
-        return {}
-    return {
-        name: {axis: AXES.get(called, called) for axis, called in axes.items() if axis > 0}
-        for name, axes in export.outputs.items()
-    }
 
 
 def first_line(error: Exception) -> str:

@@ -82,7 +82,7 @@ def apply_changes(module: torch.nn.Module, changes: Iterable[ModuleChange]) -> N
                     new = torch.nn.Parameter(new, requires_grad=old.requires_grad)
                 replaced[id(old)] = new
             store = target._parameters if key in target._parameters else target._buffers
-            store[key] = new  # type: ignore[assignment]  # a parameter for a parameter
+            store[key] = new
 
 
 def _sizes(module: torch.nn.Module) -> dict[str, int | tuple[int, ...]]:

@@ -68,9 +68,9 @@ def fresh_module(model: TorchModel, directory: Path, project_dir: Path) -> torch
         ModelError: The factory raises, or returns no ``torch.nn.Module``.
     """
     if model.huggingface is not None:
-        from mlopt.frameworks import huggingface
+        from mlopt.frameworks.huggingface import build_module as build_of_transformers
 
-        return huggingface.build_module(directory / ASSETS, model.huggingface)
+        return build_of_transformers(directory / ASSETS, model.huggingface)
     return build_module(model, project_dir)
 
 

@@ -64,6 +64,18 @@ class Recipe(Record):
                 choices=dict(zip(labels, values, strict=True)),
             )
 
+    def reads(self) -> set[str]:
+        """The data splits that its passes read, with any of its choices."""
+        found: set[str] = set()
+        for step in self.steps:
+            kind = PASSES[step["pass"]]
+            options = [(k, v) for k, v in step.items() if k != "pass"]
+            several = [v if is_choice(kind.name, k, v) else [v] for k, v in options]
+            for values in itertools.product(*several):
+                chosen = {k: v for (k, _), v in zip(options, values, strict=True)}
+                found |= set(kind.model_validate(chosen).reads())
+        return found
+
     def refuses(self, brought: Brought) -> str | None:
         """Why the recipe does not apply to what the user brings; None when it does."""
         current = brought.format

@@ -169,7 +169,8 @@ class Pass(Record):
         summary: One line for ``mlopt recipes``.
         consumes: Format of the artifact that it takes.
         produces: Format of the artifact that it makes.
-        splits: Data splits that it reads; they must be in the project, and are part of its key.
+        splits: Data splits that it may read; see :meth:`reads`. They must be in the project, and are
+            part of its key.
         libraries: Distributions whose versions are part of its key.
         trains: Whether it uses what the project says about training, which then is part of its key.
     """
@@ -181,6 +182,10 @@ class Pass(Record):
     splits: ClassVar[tuple[str, ...]] = ()
     libraries: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = False
+
+    def reads(self) -> tuple[str, ...]:
+        """Those of ``splits`` that it reads with these options."""
+        return self.splits
 
     def inapplicable(self, earlier: tuple[str, ...], brought: Brought) -> str | None:
         """Why this pass cannot stand after the passes ``earlier``; None when it can."""

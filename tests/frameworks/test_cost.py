@@ -52,3 +52,20 @@ def test_attention_is_two_matrix_products_for_each_head():
 def test_a_shared_parameter_counts_once():
     shared = nn.Linear(4, 4)
     assert count_cost(nn.Sequential(shared, shared), {"x": torch.zeros(1, 4)}) == (20, 32)
+
+
+def test_a_module_with_a_fixed_batch_is_counted_by_the_example():
+    class Fixed(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.view(4, 6) @ torch.ones(6, 2)
+
+    assert count_cost(Fixed(), {"x": torch.zeros(4, 6)}).macs == 12
+
+
+def test_an_encoder_layer_is_counted_though_torch_fuses_it():
+    layer = nn.TransformerEncoderLayer(16, 2, dim_feedforward=32, batch_first=True).eval()
+    tokens, width = 5, 16
+    projections = tokens * (4 * width * width + 2 * width * 32)
+    cost = count_cost(layer, {"src": torch.zeros(1, tokens, width)})
+    assert cost.macs == projections + 2 * tokens * tokens * width
+    assert torch.backends.mha.get_fastpath_enabled()
