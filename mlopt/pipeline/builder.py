@@ -102,7 +102,7 @@ class Builder:
                     "workspace": str(workspace),
                     "scratch": str(scratch),
                     "project_dir": str(self._prepared.project.directory),
-                    "snapshots": {s: str(self._snapshot(step, s)) for s in step.splits},
+                    "snapshots": {s: str(self._snapshot(step, s)) for s in step.reads()},
                     "seed": self._seed,
                     "teacher": str(self._prepared.source.directory),
                     "checkpoints": str(self._cache.checkpoints(key)),
@@ -135,7 +135,7 @@ class Builder:
                 "libraries": library_versions((*step.libraries, "numpy")),
                 "data": {
                     s: self._prepared.data[s].sha256
-                    for s in step.splits
+                    for s in step.reads()
                     if s in self._prepared.data
                 },
                 "training": self._training_key() if step.trains else None,

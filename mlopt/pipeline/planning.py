@@ -35,9 +35,7 @@ def make_plan(
         candidates=space.candidates,
         notes=(*space.notes, *_duplicate_notes(prepared.data)),
         budget=project.budget,
-        margins=tuple(
-            margin(metric, prepared.data["holdout"].examples) for metric in project.metrics
-        ),
+        margins=tuple(margin(metric, prepared.data["holdout"]) for metric in project.metrics),
         workloads=project.workloads,
         schedule=project.measurement,
         seed=seed,
@@ -51,16 +49,19 @@ def make_plan(
     )
 
 
-def margin(metric: MetricSpec, holdout: int) -> Margin:
+def margin(metric: MetricSpec, holdout: SplitSummary) -> Margin:
     """A metric's margin, and what the holdout can prove of it before anything is built.
 
-    With no example changed, Tango's interval still reaches down to z^2 / (n + z^2). Metrics with
-    another interval promise nothing beforehand.
+    With no example changed, Tango's interval still reaches down to z^2 / (n + z^2), and that of the
+    AUROC as far as its rarest class lets it. Metrics with another interval promise nothing
+    beforehand.
     """
     relative = metric.max_drop_relative is not None
     provable = None
     if metric.function is None and BUILTIN[metric.name].is_provable:
-        provable = stats.smallest_provable_drop(holdout)
+        provable = stats.smallest_provable_drop(holdout.examples)
+    elif metric.function is None and metric.name == "auroc" and holdout.class_sizes:
+        provable = stats.smallest_provable_auroc_drop(holdout.class_sizes)
     return Margin(
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
@@ -73,17 +74,20 @@ def margin(metric: MetricSpec, holdout: int) -> Margin:
 
 def warnings_of(plan: Plan) -> list[str]:
     """What the user should know before building: margins that the holdout cannot prove."""
-    examples = plan.data["holdout"].examples
+    holdout = plan.data["holdout"]
     found = []
     for one in plan.margins:
         if one.provable is None or one.max_drop is None or one.relative:
             continue
         if one.max_drop < one.provable:
+            examples, what = holdout.examples, "examples"
+            if one.metric == "auroc" and holdout.class_sizes:
+                examples, what = min(holdout.class_sizes), "examples of the rarest class"
             needed = stats.examples_needed(0, 0, examples, one.max_drop)
             found.append(
-                f"{examples} holdout examples cannot show a loss of {one.metric} below {one.provable:.2%}, "
-                f"and the margin is {one.max_drop:.2%}: expect INCONCLUSIVE. Take {needed} examples or a "
-                "wider margin."
+                f"the {examples} {what} of the holdout cannot show a loss of {one.metric} below "
+                f"{one.provable:.2%}, and the margin is {one.max_drop:.2%}: expect INCONCLUSIVE. Take "
+                f"{needed} {what} or a wider margin."
             )
     return found
 

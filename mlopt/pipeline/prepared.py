@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 import mlopt
 from mlopt.errors import DataError, WorkerError
 from mlopt.machine.environment import library_versions
@@ -23,7 +25,9 @@ from mlopt.types.tensors import fixed_batch
 from mlopt.workers import Limits, run_task
 
 PREPARE = "mlopt.pipeline.tasks.prepare:prepare"
-SOURCE_LIBRARIES = ("torch", "safetensors", "onnx", "transformers", "tokenizers")
+SOURCE_LIBRARIES = (
+    "torch", "safetensors", "onnx", "transformers", "tokenizers", "optimum-onnx",
+)  # fmt: skip
 
 
 class Prepared(NamedTuple):
@@ -90,13 +94,22 @@ def prepare(
         if known is None:
             known = _store_model(cache, key, model, Draft.model_validate(answer["draft"]), loaded)
         kept = {split: _store_snapshot(cache, snapshots / split) for split in answer["splits"]}
-    data = {}
-    for split, path in kept.items():
-        index = Snapshot(path).index
-        data[split] = SplitSummary(
-            examples=index.examples, sha256=index.sha256, duplicates=index.duplicates
-        )
+    classes = loaded.project.resolved_task == "classification"
+    data = {split: _summary(Snapshot(path), classes) for split, path in kept.items()}
     return Prepared(loaded, Artifact.open(known), kept, data, sources, model_hash)
+
+
+def _summary(snapshot: Snapshot, classes: bool) -> SplitSummary:
+    index = snapshot.index
+    sizes = None
+    if classes and snapshot.targets is not None:
+        sizes = tuple(np.unique(snapshot.targets, return_counts=True)[1].tolist())
+    return SplitSummary(
+        examples=index.examples,
+        sha256=index.sha256,
+        duplicates=index.duplicates,
+        class_sizes=sizes,
+    )
 
 
 def _model_sha256(loaded: LoadedProject) -> str:

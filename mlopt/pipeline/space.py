@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from mlopt.errors import ConfigError, UnavailableError
 from mlopt.machine import usable_cpus
-from mlopt.passes import PASSES
 from mlopt.project import LoadedProject
 from mlopt.providers import resolve_provider
 from mlopt.recipe import Recipe, find_recipe, list_recipes
@@ -84,8 +83,7 @@ def _applicable(loaded: LoadedProject, brought: Brought) -> tuple[list[Recipe], 
 
 
 def _lacks_split(recipe: Recipe, loaded: LoadedProject) -> str | None:
-    needed = {split for step in recipe.steps for split in PASSES[step["pass"]].splits}
-    missing = sorted(needed - set(loaded.project.data))
+    missing = sorted(recipe.reads() - set(loaded.project.data))
     if not missing:
         return None
     splits = " and ".join(f"data.{split}" for split in missing)

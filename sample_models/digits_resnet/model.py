@@ -7,6 +7,7 @@ from torch import Tensor, nn
 CLASSES = 10
 STAGE_WIDTHS = (32, 64, 128)
 BLOCKS_PER_STAGE = 2
+STUDENT_WIDTHS = (16, 32, 64)
 
 
 class ResidualBlock(nn.Module):
@@ -88,3 +89,8 @@ class DigitsResNet(nn.Module):
 def build() -> nn.Module:
     """Builds the network with random weights; the trained ones are in `weights.safetensors`."""
     return DigitsResNet()
+
+
+def build_student() -> nn.Module:
+    """Builds a network of half the depth and half the width, for the recipe `distill`."""
+    return DigitsResNet(STUDENT_WIDTHS, blocks_per_stage=1)

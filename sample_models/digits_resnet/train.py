@@ -13,6 +13,7 @@ from pathlib import Path
 
 import data
 import torch
+from augment import augment
 from model import build
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -28,10 +29,6 @@ WARM_UP_FRACTION = 0.1
 MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-3
 LABEL_SMOOTHING = 0.1
-
-MAX_ROTATION_DEGREES = 12.0
-MAX_SHIFT = 0.14  # of half the image's side: 2.2 pixels of 32
-MAX_SCALE_CHANGE = 0.12
 
 
 def main() -> None:
@@ -70,7 +67,7 @@ def train(model: nn.Module, epochs: int) -> nn.Module:
     for epoch in range(epochs):
         loss_sum = 0.0
         for rows in torch.randperm(len(labels)).split(BATCH_SIZE):
-            logits = model(augment(images[rows]))
+            logits = model(augment({"image": images[rows]})["image"])
             loss = functional.cross_entropy(logits, labels[rows], label_smoothing=LABEL_SMOOTHING)
             optimizer.zero_grad()
             loss.backward()
@@ -89,23 +86,6 @@ def learning_rate_factor(step: int, total_steps: int) -> float:
         return (step + 1) / warm_up_steps
     progress = (step - warm_up_steps) / max(1, total_steps - warm_up_steps)
     return 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-def augment(images: Tensor) -> Tensor:
-    """Rotates, scales and shifts each image of `(N, 1, H, W)` at random, by a little.
-
-    Nothing is mirrored: a mirrored 2 or 5 is no digit.
-    """
-    count = len(images)
-    angle = math.radians(MAX_ROTATION_DEGREES) * _uniform(count)
-    scale = 1.0 + MAX_SCALE_CHANGE * _uniform(count)
-    cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
-    shift = MAX_SHIFT * _uniform(2, count)
-    affine = torch.stack(
-        [torch.stack([cosine, -sine, shift[0]]), torch.stack([sine, cosine, shift[1]])]
-    ).permute(2, 0, 1)
-    grid = functional.affine_grid(affine, list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, align_corners=False)
 
 
 def count_correct(model: nn.Module, batches: data.Batches) -> tuple[int, int]:
@@ -133,10 +113,6 @@ def _stack(batches: Iterable[tuple[data.Images, data.Labels]]) -> tuple[Tensor, 
         torch.cat([torch.from_numpy(batch) for batch in images]),
         torch.cat([torch.from_numpy(batch) for batch in labels]),
     )
-
-
-def _uniform(*shape: int) -> Tensor:
-    return torch.rand(shape) * 2.0 - 1.0
 
 
 def _parse_arguments() -> argparse.Namespace:

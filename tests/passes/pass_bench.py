@@ -14,6 +14,7 @@ from mlopt.pipeline.tasks.build import BuildContext
 from mlopt.sources.models.factory import FactoryModel
 from mlopt.store.snapshot import SnapshotWriter
 from mlopt.types.artifact import Artifact, LineageStep
+from mlopt.types.passes import TrainingSetup
 from mlopt.types.tensors import TensorSpec
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -29,14 +30,20 @@ class Bench:
         self.project = directory / "project"
         self.project.mkdir()
         self.snapshots: dict[str, str] = {}
+        self.training = TrainingSetup(
+            task="classification", metric="accuracy", higher_is_better=True
+        )
+        self.teacher: Artifact
         self._made = 0
         for seed, split in enumerate(("calibration", "selection")):
             self.add_split(split, {"image": images(seed, 96)})
 
-    def add_split(self, split: str, inputs: Arrays) -> None:
+    def add_split(
+        self, split: str, inputs: Arrays, targets: np.ndarray[Any, Any] | None = None
+    ) -> None:
         target = self.directory / split
         with SnapshotWriter(target) as writer:
-            writer.append(inputs, None)
+            writer.append(inputs, targets)
             writer.finish()
         self.snapshots[split] = str(target)
 
@@ -60,16 +67,30 @@ class Bench:
         example = next(Snapshot(Path(self.snapshots["selection"])).batches(2))
         draft = model.materialise(workspace, self.project, inputs, outputs, example)
         seal(workspace, draft, "torch", (LineageStep(transformation="source"),), name)
-        return Artifact.open(workspace)
+        self.teacher = Artifact.open(workspace)
+        return self.teacher
 
     def apply(self, name: str, artifact: Artifact, **options: Any) -> Artifact:
         step = PASSES[name].model_validate(options).resolve(frozenset({"avx2", "avx512_vnni"}))
-        workspace, scratch = self.new_directory(), self.new_directory()
-        context = BuildContext(workspace, self.project, 0, self.snapshots, scratch)
+        context = self.context()
         draft = step.apply(artifact, context)
         lineage = LineageStep(transformation=name, facts=draft.facts)
-        seal(workspace, draft, step.produces, (*artifact.manifest.lineage, lineage), name)
-        return Artifact.open(workspace)
+        seal(context.workspace, draft, step.produces, (*artifact.manifest.lineage, lineage), name)
+        return Artifact.open(context.workspace)
+
+    def context(self, seed: int = 0) -> BuildContext:
+        """Surroundings with empty directories; the teacher is the latest source."""
+        workspace, scratch, checkpoints = (self.new_directory() for _ in range(3))
+        return BuildContext(
+            workspace,
+            self.project,
+            seed,
+            self.snapshots,
+            scratch,
+            self.teacher.directory,
+            checkpoints,
+            self.training,
+        )
 
     def new_directory(self) -> Path:
         self._made += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -120,6 +121,8 @@ def build(
     Raises:
         BuildError: The pass cannot be applied to this model.
     """
+    # Threads that wait by spinning keep each other off a processor that others use as well.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     seed_randomness(seed)
     tempfile.tempdir = scratch  # libraries leave their temporary files where they get removed
     step = PASSES[transformation].model_validate(parameters)

@@ -59,12 +59,15 @@ def prepare(
         project.resolved_task != "feature_extraction"
     )  # the baseline's answers are these
     found: dict[str, Snapshot] = {}
+    preprocessor = project.model.preprocessor(directory)
     for split, source in project.data.items():
         emit(f"reading {split}")
         source.imports(directory, f"data.{split}")
         seed_randomness(seed)
         target = Path(snapshots) / split
-        read_split(source, split, project.inputs, directory, target, limits, needs_targets)
+        read_split(
+            source, split, project.inputs, directory, target, limits, needs_targets, preprocessor
+        )
         found[split] = Snapshot(target)
     check_overlap(found)
     fixed = fixed_batch(project.inputs)
