@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from mlopt.errors import BuildError
 from mlopt.machine.processor import has_vnni
-
-if TYPE_CHECKING:
-    import onnx
 
 EXTERNAL_DATA_FROM_BYTES = 1_500_000_000
 """Protobuf ends at 2 GB; from here on the weights go into a file of their own."""
@@ -29,6 +26,10 @@ def resolve_reduce_range(stated: bool | Literal["auto"], cpu_flags: frozenset[st
 def preprocess(source: Path, target: Path) -> str:
     """Shape inference and graph optimization before quantization.
 
+    Args:
+        source: The graph.
+        target: Where the new one goes; what ONNX Runtime leaves behind goes to its directory.
+
     Returns:
         Which variant worked: symbolic shape inference fails on some graphs.
 
@@ -37,29 +38,15 @@ def preprocess(source: Path, target: Path) -> str:
     """
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    source, target = source.resolve(), target.resolve()
     failure: Exception | None = None
     for variant, skip in (("full", False), ("without symbolic shape inference", True)):
         try:
-            quant_pre_process(str(source), str(target), skip_symbolic_shape=skip)
+            # Where symbolic inference fails, it writes the graph into the current directory.
+            with contextlib.chdir(target.parent):
+                quant_pre_process(str(source), str(target), skip_symbolic_shape=skip)
         except Exception as e:  # noqa: BLE001  # sympy and onnx raise anything
             failure = e
             continue
         return variant
     raise BuildError(f"pre-processing failed: {failure}") from failure
-
-
-def quantized_operators(path: Path, marker: str) -> dict[str, Any]:
-    """Facts on a quantized graph: how many operators of which type it has.
-
-    Raises:
-        BuildError: There is no ``marker`` among them: nothing was quantized.
-    """
-    import onnx
-
-    model: onnx.ModelProto = onnx.load(str(path), load_external_data=False)
-    counts = Counter(node.op_type for node in model.graph.node)
-    if not any(marker in name for name in counts):
-        raise BuildError(
-            f"nothing in the graph can be quantized (it has {', '.join(sorted(counts))})"
-        )
-    return {"operators": dict(counts.most_common())}

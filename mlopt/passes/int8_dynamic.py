@@ -7,9 +7,9 @@ from typing import ClassVar, Literal, Self
 from mlopt.passes._onnx import (
     EXTERNAL_DATA_FROM_BYTES,
     preprocess,
-    quantized_operators,
     resolve_reduce_range,
 )
+from mlopt.passes._quantization import describe_quantization
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.passes import Draft, Pass, PassContext
 
@@ -62,7 +62,7 @@ class Int8Dynamic(Pass):
             weight_type=QuantType.QInt8,
             use_external_data_format=artifact.manifest.size_bytes > EXTERNAL_DATA_FROM_BYTES,
         )
-        facts = quantized_operators(target, "Integer") | {"preparation": preparation}
+        facts = describe_quantization(target) | {"preparation": preparation}
         return Draft(
             main="model.onnx",
             inputs=artifact.manifest.inputs,

@@ -12,9 +12,9 @@ from mlopt.passes._onnx import (
     EXTERNAL_DATA_FROM_BYTES,
     is_x86,
     preprocess,
-    quantized_operators,
     resolve_reduce_range,
 )
+from mlopt.passes._quantization import describe_quantization
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.passes import Draft, Pass, PassContext
 from mlopt.types.tensors import TensorSpec, fixed_batch
@@ -80,7 +80,7 @@ class Int8Static(Pass):
             use_external_data_format=artifact.manifest.size_bytes > EXTERNAL_DATA_FROM_BYTES,
             **self._options(),
         )
-        facts = quantized_operators(target, "QuantizeLinear")
+        facts = describe_quantization(target)
         facts |= {"calibration_examples": reader.examples, "preparation": preparation}
         return Draft(
             main="model.onnx",

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from linear_project import QUICK
 
 from mlopt import api
 from mlopt.api import OptimizeResult
 
 pytestmark = pytest.mark.usefixtures("faulty_plugin")
 
-LIMITS = {"seconds": 8, "memory_mb": 1500}
+LIMITS = {"seconds": 8, "memory_mb": 800}
 
 
 def recipe(project: Path, name: str, fault: str) -> None:
@@ -35,7 +36,9 @@ def test_a_build_that_is_killed_hangs_hoards_or_raises_costs_that_candidate_only
     onnx_project: Callable[..., Path], tmp_path: Path
 ) -> None:
     project = onnx_project(
-        limits=LIMITS, recipes=["fp32", "kills", "hangs", "hoards", "raises", "works"]
+        limits=LIMITS,
+        recipes=["fp32", "kills", "hangs", "hoards", "raises", "works"],
+        measurement=QUICK,
     )
     for name, fault in {
         "kills": "kill", "hangs": "hang", "hoards": "hoard", "raises": "raise", "works": "none",
@@ -51,7 +54,7 @@ def test_a_build_that_is_killed_hangs_hoards_or_raises_costs_that_candidate_only
         "the process was killed by SIGKILL (the kernel's out-of-memory killer, or somebody's kill)",
     )
     assert found["hangs"] == ("build", "ran longer than its limit of 8 s")
-    assert found["hoards"][1].endswith("over its limit of 1500 MB")
+    assert found["hoards"][1].endswith("over its limit of 800 MB")
     assert found["raises"][1] == "RuntimeError: a kernel of this pass is broken"
     assert result.run.candidate("works").status == "measured"
     assert result.run.status == "complete"
@@ -77,7 +80,7 @@ def test_a_candidate_that_misbehaves_while_scored_or_timed_costs_that_candidate_
         _, fault, when = name.split("_")
         during, cause = found[f"fp32@{name}"]
         assert during == when
-        assert {"kill": "SIGKILL", "hang": "limit of 8 s", "hoard": "1500 MB"}[fault] in cause
+        assert {"kill": "SIGKILL", "hang": "limit of 8 s", "hoard": "800 MB"}[fault] in cause
     assert result.run.decision is not None
     assert result.run.decision.chosen == "fp32"
     assert result.exit_code == 0
