@@ -62,7 +62,7 @@ def test_the_pass_of_the_readme_is_a_pass_that_works(tmp_path: Path) -> None:
     from mlopt.pipeline.seal import seal
     from mlopt.pipeline.tasks.build import BuildContext
     from mlopt.types.artifact import Artifact, Format, LineageStep
-    from mlopt.types.passes import Draft, Pass, PassContext
+    from mlopt.types.passes import Draft, Pass, PassContext, TrainingSetup
     from mlopt.types.tensors import TensorSpec
 
     assert SIMPLIFY is not None
@@ -94,6 +94,8 @@ def test_the_pass_of_the_readme_is_a_pass_that_works(tmp_path: Path) -> None:
     )
 
     step = names["Simplify"]()
-    step.apply(Artifact.open(source), BuildContext(workspace, tmp_path, 0, {}, tmp_path))
+    training = TrainingSetup(task="regression", metric="mse", higher_is_better=False)
+    context = BuildContext(workspace, tmp_path, 0, {}, tmp_path, source, tmp_path, training)
+    step.apply(Artifact.open(source), context)
 
     assert [n.op_type for n in onnx.load(workspace / "model.onnx").graph.node] == ["Relu"]

@@ -135,7 +135,11 @@ def _weighted_delta(name: str, pair: Pair, seed: int, change: float) -> Estimate
         deltas: Array = candidate(weights) - baseline(weights)
         return deltas
 
-    found = stats.weighted_delta(statistic, len(pair.targets), seed=seed)
+    floor = 0.0
+    if name == "auroc":
+        sizes = np.unique(pair.targets, return_counts=True)[1]
+        floor = stats.smallest_provable_auroc_drop(sizes.tolist())
+    found = stats.weighted_delta(statistic, len(pair.targets), seed=seed, floor=floor)
     assert found.low is not None
     assert found.high is not None
     return Estimate(value=change, low=min(found.low, change), high=max(found.high, change))

@@ -8,24 +8,28 @@ import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import Field
 
 from mlopt.errors import BuildError
 from mlopt.passes._onnx import EXTERNAL_DATA_FROM_BYTES
+from mlopt.passes._optimum import export_with_optimum
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.passes import Draft, Pass, PassContext
 from mlopt.types.tensors import BATCH, TensorSpec, fixed_batch
+from mlopt.types.torch_model import TorchModel
 from mlopt.workers.usercode import describe
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from mlopt.store.padding import Padding
+
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
-Exporter = Literal["dynamo", "torchscript"]
+Exporter = Literal["optimum", "dynamo", "torchscript"]
 
 PARITY_TOLERANCE = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-7}
 """Largest accepted difference, over the largest magnitude in the tensor (at least 1)."""
@@ -41,10 +45,11 @@ class Answer(NamedTuple):
 
 
 class ExportOnnx(Pass):
-    """Exports with torch's dynamo exporter, or the TorchScript one where that fails or answers otherwise.
+    """Exports with the first exporter that neither fails nor answers otherwise than PyTorch.
 
     Attributes:
-        exporter: ``auto`` tries dynamo first and records which one ran.
+        exporter: ``auto`` tries optimum's for a model of transformers, then torch's dynamo
+            exporter, then the TorchScript one, and records which one ran.
         opset: Version of the ONNX operator set.
     """
 
@@ -53,9 +58,11 @@ class ExportOnnx(Pass):
     consumes: ClassVar[Format] = "torch"
     produces: ClassVar[Format] = "onnx"
     splits: ClassVar[tuple[str, ...]] = ("selection",)
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript", "onnxruntime")
+    libraries: ClassVar[tuple[str, ...]] = (
+        "torch", "onnx", "onnxscript", "onnxruntime", "transformers", "optimum", "optimum-onnx",
+    )  # fmt: skip
 
-    exporter: Literal["auto", "dynamo", "torchscript"] = "auto"
+    exporter: Literal["auto", "optimum", "dynamo", "torchscript"] = "auto"
     opset: Annotated[int, Field(ge=13, le=24)] = 18
 
     def apply(self, artifact: Artifact, context: PassContext) -> Draft:
@@ -73,13 +80,13 @@ class ExportOnnx(Pass):
         path = context.workspace / "model.onnx"
         tried: dict[str, str] = {}
         failure: Exception | None = None
-        order: tuple[Exporter, ...] = (
-            ("dynamo", "torchscript") if self.exporter == "auto" else (self.exporter,)
-        )
-        for exporter in order:
+        for exporter in self._order(module, model):
             context.emit(f"exporting with the {exporter} exporter")
             try:
-                self._export(exporter, module, manifest.inputs, model.outputs, example, path)
+                if exporter == "optimum":
+                    export_with_optimum(module, model, self.opset, path)
+                else:
+                    self._export(exporter, module, manifest.inputs, model.outputs, example, path)
                 context.emit("comparing with PyTorch")
                 facts = check_parity(path, answers)
             except Exception as e:  # noqa: BLE001  # exporters and ONNX Runtime raise anything
@@ -96,9 +103,17 @@ class ExportOnnx(Pass):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
         raise BuildError(f"no exporter can export the model ({reasons})") from failure
 
+    def _order(self, module: torch.nn.Module, model: TorchModel) -> tuple[Exporter, ...]:
+        from mlopt.frameworks.huggingface import task_of
+
+        if self.exporter != "auto":
+            return (self.exporter,)
+        of_transformers = task_of(module, model.huggingface) is not None
+        return get_args(Exporter) if of_transformers else ("dynamo", "torchscript")
+
     def _export(
         self,
-        exporter: Exporter,
+        exporter: Literal["dynamo", "torchscript"],
         module: torch.nn.Module,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[str, ...],
@@ -152,7 +167,7 @@ def pytorch_answers(
     inputs: tuple[TensorSpec, ...],
     context: PassContext,
 ) -> list[Answer]:
-    """What PyTorch answers to real examples, in several batch sizes where these are dynamic.
+    """What PyTorch answers to real examples, in several sizes and lengths where these are dynamic.
 
     Raises:
         BuildError: The module does not take a batch of one of the sizes.
@@ -160,21 +175,38 @@ def pytorch_answers(
     import torch
 
     from mlopt.frameworks.torch_module import as_tensors, call_module, name_outputs
+    from mlopt.store.padding import padding_of
 
     fixed = fixed_batch(inputs)
+    sizes = (fixed,) if fixed else (1, 7, PARITY_EXAMPLES - 8)
+    batches = [next(iter(context.data("selection", size))) for size in sizes]
+    if (padding := padding_of(inputs)) is not None:
+        batches.append(_cut_in_half(batches[-1], padding))
     answers = []
-    for size in (fixed,) if fixed else (1, 7, PARITY_EXAMPLES - 8):
-        batch = next(iter(context.data("selection", size)))
+    for batch in batches:
         try:
             with torch.inference_mode():
                 found = name_outputs(call_module(module, as_tensors(batch)), outputs)
         except Exception as e:
             raise BuildError(
-                f"the PyTorch model fails on a batch of {size}: {describe(e, context.project_dir)}. "
+                f"the PyTorch model fails on {_shown(batch)}: {describe(e, context.project_dir)}. "
                 "If it takes one batch size only, make that the first size of each of the 'inputs'."
             ) from e
         answers.append(Answer(batch, {name: found[name].numpy() for name in outputs}))
     return answers
+
+
+def _cut_in_half(batch: Arrays, padding: Padding) -> Arrays:
+    """The batch without the second half of its texts: another length than all have together."""
+    half = -(-batch[padding.mask].shape[1] // 2)
+    return {
+        name: array[:, :half].copy() if name in padding.columns else array
+        for name, array in batch.items()
+    }
+
+
+def _shown(batch: Arrays) -> str:
+    return f"a batch of {len(next(iter(batch.values())))}"
 
 
 def check_parity(path: Path, answers: Sequence[Answer]) -> dict[str, Any]:

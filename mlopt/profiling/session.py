@@ -107,7 +107,7 @@ def timed(calls: list[Callable[[], object]]) -> list[int]:
 def input_pool(
     snapshot: Path, batch_size: int, count: int, most_bytes: int = POOL_BYTES
 ) -> list[dict[str, Any]]:
-    """Different batches of real examples, in memory and writable.
+    """Different batches of real examples, in memory and writable, each as long as its longest text.
 
     Args:
         snapshot: Directory of the split.
@@ -121,10 +121,7 @@ def input_pool(
     bytes_each = sum(array[:1].nbytes for array in data.inputs.values()) * batch_size
     most = max(1, min(count, most_bytes // max(1, bytes_each), data.examples // batch_size))
     rows = [np.arange(i * batch_size, (i + 1) * batch_size) % data.examples for i in range(most)]
-    return [
-        {name: np.ascontiguousarray(array[row]) for name, array in data.inputs.items()}
-        for row in rows
-    ]
+    return [data.take(row) for row in rows]
 
 
 def peak_rss_bytes() -> int:

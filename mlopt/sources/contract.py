@@ -6,13 +6,13 @@ every split has passed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlopt.errors import DataError
+from mlopt.sources.conversion import as_arrays
 from mlopt.sources.data import Batch, DataSource
 from mlopt.sources.endless import CYCLES, CycleWatch
 from mlopt.types.tensors import TensorSpec
@@ -20,6 +20,7 @@ from mlopt.types.tensors import TensorSpec
 if TYPE_CHECKING:
     import numpy as np
 
+    from mlopt.sources.preprocessing import Preprocessor
     from mlopt.store.snapshot import Snapshot, SnapshotIndex, SnapshotWriter
 
 OVERLAPS_ALLOWED = frozenset({frozenset({"calibration", "training"})})
@@ -39,6 +40,8 @@ def read_split(
     project_dir: Path,
     target: Path,
     limits: ReadLimits,
+    needs_targets: bool = True,
+    preprocessor: Preprocessor | None = None,
 ) -> SnapshotIndex:
     """Reads and checks one split, and writes its snapshot into ``target``.
 
@@ -49,21 +52,26 @@ def read_split(
         project_dir: Where the user's code is.
         target: A directory that does not exist yet.
         limits: When to give up on an endless iterator.
+        needs_targets: Whether the task is scored against targets; calibration never needs them.
+        preprocessor: What turns raw columns into inputs, if the model has it.
 
     Raises:
         ConfigError: The user's code cannot be imported.
         DataError: The split breaks the contract.
     """
+    from mlopt.store.padding import padding_of
     from mlopt.store.snapshot import SnapshotWriter
 
     place = f"data.{split}"
     watch = CycleWatch()
     names = tuple(spec.name for spec in specs)
-    with SnapshotWriter(target) as writer:
-        for number, batch in enumerate(source.batches(project_dir, names, place)):
+    padding = padding_of(specs, preprocessor.fill if preprocessor is not None else None)
+    with SnapshotWriter(target, padding) as writer:
+        for number, raw in enumerate(source.batches(project_dir, names, place)):
             where = f"{place}, batch {number}"
+            batch = as_arrays(raw, specs, preprocessor, source.typed, where)
             inputs = check_inputs(batch.inputs, specs, where)
-            _check_target(batch, inputs, where, needed=split != "calibration")
+            _check_target(batch, inputs, where, needs_targets and split != "calibration")
             try:
                 writer.append(inputs, batch.target)
             except ValueError as e:
@@ -184,78 +192,6 @@ def _refuse_too_many(writer: SnapshotWriter, place: str, limits: ReadLimits) -> 
             f"{place} did not end after {n} examples ({writer.bytes_written / 1e6:.0f} MB). If it is "
             "that large, raise limits.examples or limits.data_mb in mlopt.yaml; if it is endless, "
             "yield every example once."
-        )
-
-
-def classes_of(output: TensorSpec) -> int:
-    """The number of classes that an output of shape (N, C) tells apart; 1 for one of shape (N,).
-
-    Raises:
-        DataError: It has another shape.
-    """
-    classes = output.shape[1] if len(output.shape) > 1 else 1
-    if len(output.shape) > 2 or not isinstance(classes, int):
-        raise DataError(
-            f"task: the output '{output.name}' has shape [{', '.join(map(str, output.shape))}]; a "
-            "classification scores [batch, classes] or [batch]. Name another output first in "
-            "'outputs', or reduce it in the model."
-        )
-    return classes
-
-
-def check_labels(snapshot: Snapshot, split: str, classes: int) -> None:
-    """Checks that the targets of a classification are class numbers.
-
-    Args:
-        snapshot: The split.
-        split: Its name, for messages.
-        classes: Width of the model's output; 1 for a single score of a binary classifier.
-
-    Raises:
-        DataError: They are not integers, or out of range.
-    """
-    import numpy as np
-
-    targets = snapshot.targets
-    if targets is None:
-        return
-    if targets.ndim != 1:
-        mend = "Undo the one-hot encoding with .argmax(axis=1)."
-        if targets.size == len(targets):
-            mend = "Flatten them with .reshape(-1)."
-        raise DataError(
-            f"data.{split}: the targets have shape {list(targets.shape)}; class numbers have shape "
-            f"(N,). {mend}"
-        )
-    if not np.issubdtype(targets.dtype, np.integer) and targets.dtype != np.bool_:
-        raise DataError(
-            f"data.{split}: the targets of a classification are class numbers, and these are "
-            f"{targets.dtype}. Convert them to int64, or set 'task: regression'."
-        )
-    most = max(classes, 2) - 1
-    low, high = int(targets.min()), int(targets.max())
-    if low < 0 or high > most:
-        raise DataError(
-            f"data.{split}: the labels range from {low} to {high}, and the model knows the classes 0 to {most}. "
-            "Map the labels to them."
-        )
-
-
-def check_values(snapshot: Snapshot, split: str, output: TensorSpec) -> None:
-    """Checks that a regression has one target for each value of the model's output.
-
-    Raises:
-        DataError: It has more or fewer.
-    """
-    targets = snapshot.targets
-    if targets is None:
-        return
-    sizes = [size for size in output.shape[1:] if isinstance(size, int)]
-    if math.prod(sizes) != math.prod(targets.shape[1:]):
-        raise DataError(
-            f"data.{split}: the targets have shape {list(targets.shape)}, and the output "
-            f"'{output.name}' has shape [{', '.join(map(str, output.shape))}]. A regression has one "
-            "target for each value of the output."
         )
 
 

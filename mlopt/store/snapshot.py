@@ -8,6 +8,7 @@ questions, and no worker holds more than the batch at hand.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,7 +16,8 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from mlopt.store.files import write_atomically
-from mlopt.store.hashing import sha256_json
+from mlopt.store.hashing import sha256_file, sha256_json
+from mlopt.store.padding import Padding, kept_length, lengthen_file, lengthened
 from mlopt.types.record import Record
 
 Array = np.ndarray[Any, Any]
@@ -24,6 +26,9 @@ INDEX = "snapshot.json"
 
 _Key = tuple[Literal["input", "target"], str]
 _TARGET: _Key = ("target", "target")
+
+IGNORED = -100
+"""Fills up targets that have one value for each token: a token that does not count."""
 
 
 class Column(Record):
@@ -40,6 +45,7 @@ class SnapshotIndex(Record):
     Attributes:
         duplicates: Examples whose inputs are, byte for byte, those of an earlier one.
         sha256: Hash over all inputs and targets in their order.
+        padding: Which inputs are padded to one length; None where all examples have one anyway.
     """
 
     examples: int
@@ -47,6 +53,7 @@ class SnapshotIndex(Record):
     target: Column | None
     duplicates: int
     sha256: str
+    padding: Padding | None = None
 
 
 class Snapshot:
@@ -73,12 +80,34 @@ class Snapshot:
         """A hash of each example's inputs, shape (N,), 16 bytes each."""
         return np.fromfile(self.directory / "hashes.bin", dtype="V16")
 
+    @property
+    def length(self) -> int | None:
+        """What padded inputs are padded to; None where none is padded."""
+        padding = self.index.padding
+        return None if padding is None else self.index.inputs[padding.mask].shape[1]
+
     def batches(self, size: int) -> Iterator[Mapping[str, Array]]:
-        """Batches of inputs by name; the last one may be smaller."""
+        """Batches of inputs by name, as :meth:`take` gives them; the last one may be smaller."""
         for start in range(0, self.examples, size):
-            yield {
-                name: np.array(array[start : start + size]) for name, array in self.inputs.items()
-            }
+            yield self.take(slice(start, start + size))
+
+    def take(self, rows: slice | Array) -> dict[str, Array]:
+        """Some examples in memory, writable, without the columns that pad all of them.
+
+        Args:
+            rows: Which.
+
+        Returns:
+            Inputs by name, shape (n, ...).
+        """
+        padding = self.index.padding
+        if padding is None:
+            return {name: np.array(array[rows]) for name, array in self.inputs.items()}
+        end = kept_length(np.asarray(self.inputs[padding.mask][rows]))
+        return {
+            name: np.array(array[rows][:, :end] if name in padding.columns else array[rows])
+            for name, array in self.inputs.items()
+        }
 
     def _map(self, column: Column) -> Array:
         return np.memmap(self.directory / column.file, column.dtype, mode="r", shape=column.shape)
@@ -87,13 +116,18 @@ class Snapshot:
 class SnapshotWriter:
     """Appends batches to a snapshot; a context manager."""
 
-    def __init__(self, directory: Path) -> None:
-        """Starts a snapshot in ``directory``, which is made."""
+    def __init__(self, directory: Path, padding: Padding | None = None) -> None:
+        """Starts a snapshot in ``directory``, which is made.
+
+        Args:
+            directory: It must not exist.
+            padding: Inputs that need not have one length; None: all have.
+        """
         directory.mkdir(parents=True)
         self._directory = directory
+        self._padding = padding
         self._files: dict[_Key, Any] = {}
         self._columns: dict[_Key, tuple[str, tuple[int, ...]]] = {}
-        self._digests: dict[_Key, hashlib._Hash] = {}
         self._hashes: list[bytes] = []
         self.bytes_written = 0
 
@@ -110,6 +144,8 @@ class SnapshotWriter:
     def append(self, inputs: Mapping[str, Array], target: Array | None) -> None:
         """Appends a batch; columns, dtypes and shapes must be those of the first one.
 
+        Padded inputs may be longer or shorter, and targets with them.
+
         Args:
             inputs: By name, shape (n, ...).
             target: Shape (n, ...), or None for a split without targets.
@@ -124,13 +160,59 @@ class SnapshotWriter:
         if target is not None:
             columns[_TARGET] = np.ascontiguousarray(target)
         self._check(columns)
-        for i in range(len(next(iter(columns.values())))):
-            row = hashlib.blake2b(digest_size=16)
-            for name in sorted(inputs):
-                row.update(columns["input", name][i].tobytes())
-            self._hashes.append(row.digest())
+        self._hashes += self._row_hashes(inputs, columns)
+        if self._padding is not None:
+            columns = self._of_one_length(columns, self._padding)
         for key, array in columns.items():
             self._write(key, array)
+
+    def _row_hashes(
+        self, inputs: Mapping[str, Array], columns: Mapping[_Key, Array]
+    ) -> Iterator[bytes]:
+        """A hash of each example, which what pads it does not change."""
+        padding = self._padding
+        padded = padding.columns if padding is not None else ()
+        for i in range(len(next(iter(columns.values())))):
+            end = None
+            if padding is not None:
+                end = kept_length(columns["input", padding.mask][i : i + 1])
+            row = hashlib.blake2b(digest_size=16)
+            for name in sorted(inputs):
+                values = columns["input", name][i]
+                row.update((values[:end] if name in padded else values).tobytes())
+            yield row.digest()
+
+    def _of_one_length(self, columns: dict[_Key, Array], padding: Padding) -> dict[_Key, Array]:
+        """The batch as long as what is stored; what is stored is lengthened if it is shorter."""
+        mask: _Key = ("input", padding.mask)
+        here = columns[mask].shape[1]
+        stored = self._columns[mask][1][0] if mask in self._columns else here
+        keys: list[tuple[_Key, int]] = [
+            (("input", name), padding.fill.get(name, 0)) for name in padding.columns
+        ]
+        if self._follows(columns.get(_TARGET), here, stored):
+            keys.append((_TARGET, IGNORED))
+        for key, fill in keys:
+            if key in self._columns and here > stored:
+                self._lengthen(key, here, fill)
+            columns[key] = lengthened(columns[key], stored, fill)
+        return columns
+
+    def _follows(self, target: Array | None, here: int, stored: int) -> bool:
+        """Whether targets have one value for each token, as far as lengths that differ tell."""
+        if target is None or target.ndim < 2 or here == stored or _TARGET not in self._columns:
+            return False
+        return target.shape[1] == here and self._columns[_TARGET][1][0] == stored
+
+    def _lengthen(self, key: _Key, length: int, fill: int) -> None:
+        dtype, shape = self._columns[key]
+        file = self._files[key]
+        path = Path(file.name)
+        file.close()
+        rows = path.stat().st_size // (np.dtype(dtype).itemsize * math.prod(shape))
+        lengthen_file(path, dtype, (rows, *shape), length, fill)
+        self._columns[key] = (dtype, (length, *shape[1:]))
+        self._files[key] = path.open("ab")
 
     def _check(self, columns: Mapping[_Key, Array]) -> None:
         lengths = {name: len(array) for (_, name), array in columns.items()}
@@ -150,10 +232,8 @@ class SnapshotWriter:
             )
         if key not in self._files:
             self._files[key] = (self._directory / f"column{len(self._files)}.bin").open("wb")
-            self._digests[key] = hashlib.sha256()
         data = array.tobytes()
         self._files[key].write(data)
-        self._digests[key].update(data)
         self.bytes_written += len(data)
 
     def __enter__(self) -> Self:
@@ -167,7 +247,7 @@ class SnapshotWriter:
         """Hash over name, role, dtype, shape and content of every column."""
         return sha256_json(
             [
-                [*key, column.dtype, column.shape, self._digests[key].hexdigest()]
+                [*key, column.dtype, column.shape, sha256_file(self._directory / column.file)]
                 for key, column in sorted(columns.items())
             ]
         )
@@ -191,6 +271,7 @@ class SnapshotWriter:
             target=columns.get(_TARGET),
             duplicates=self.examples - self.distinct,
             sha256=self._identity(columns),
+            padding=self._padding,
         )
         write_atomically(self._directory / INDEX, index.model_dump_json(indent=1))
         return index

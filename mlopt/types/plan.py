@@ -57,11 +57,17 @@ class Schedule(Record):
 
 
 class SplitSummary(Record):
-    """One split of the data, as it was read."""
+    """One split of the data, as it was read.
+
+    Attributes:
+        class_sizes: How many examples each class has that occurs; None where targets are no
+            classes.
+    """
 
     examples: int
     sha256: str
     duplicates: int
+    class_sizes: tuple[int, ...] | None = None
 
 
 class Plan(Record):

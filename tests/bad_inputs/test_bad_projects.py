@@ -157,7 +157,7 @@ KEYS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no model": (
         {"model": ...},
-        "mlopt.yaml: 'model' is missing. Add it, with one of the keys factory or onnx.",
+        "mlopt.yaml: 'model' is missing. Add it, with one of the keys factory or huggingface or onnx.",
     ),
     "no data": (
         {"data": ...},
@@ -189,21 +189,21 @@ KEYS: dict[str, tuple[dict[str, Any], str]] = {
 SOURCES: dict[str, tuple[dict[str, Any], str]] = {
     "two kinds of model": (
         {"model.onnx": "model.onnx"},
-        "mlopt.yaml, model: must have exactly one of the keys factory or onnx, and has factory "
+        "mlopt.yaml, model: must have exactly one of the keys factory or huggingface or onnx, and has factory "
         "and onnx.",
     ),
     "a misspelt kind of model": (
         {"model": {"factroy": "model:build"}},
-        "mlopt.yaml, model: must have exactly one of the keys factory or onnx, and has factroy. "
+        "mlopt.yaml, model: must have exactly one of the keys factory or huggingface or onnx, and has factroy. "
         "Did you mean 'factory'?",
     ),
     "an empty model": (
         {"model": {}},
-        "mlopt.yaml, model: must have exactly one of the keys factory or onnx, and has none.",
+        "mlopt.yaml, model: must have exactly one of the keys factory or huggingface or onnx, and has none.",
     ),
     "a model that is text": (
         {"model": "model:build"},
-        "mlopt.yaml, model: should be a mapping with one of the keys factory or onnx.",
+        "mlopt.yaml, model: should be a mapping with one of the keys factory or huggingface or onnx.",
     ),
     "a factory that names no function": (
         {"model.factory": "model"},
@@ -247,11 +247,11 @@ SOURCES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a split that is a number": (
         {"data.holdout": 5},
-        "mlopt.yaml, data.holdout: should be a mapping with one of the keys function or npz.",
+        "mlopt.yaml, data.holdout: should be a mapping with one of the keys csv or function or jsonl or npz.",
     ),
     "a split of two kinds": (
         {"data.holdout": {"npz": "data.npz", "function": "data:holdout"}},
-        "mlopt.yaml, data.holdout: must have exactly one of the keys function or npz, and has "
+        "mlopt.yaml, data.holdout: must have exactly one of the keys csv or function or jsonl or npz, and has "
         "function and npz.",
     ),
     "an npz file that is not there": (
@@ -386,7 +386,8 @@ METRICS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown task": (
         {"task": "segmentation"},
-        "mlopt.yaml, task: should be 'classification' or 'regression'; found 'segmentation'",
+        "mlopt.yaml, task: should be 'classification', 'regression', 'token_classification', "
+        "'question_answering' or 'feature_extraction'; found 'segmentation'",
     ),
 }
 

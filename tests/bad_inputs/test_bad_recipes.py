@@ -125,7 +125,7 @@ def test_refuses_a_step_whose_pass_is_no_name(value, tmp_path: Path):
         read_recipe(path, "recipes/mine.yaml")
     message = str(caught.value)
     assert message.startswith("recipes/mine.yaml, steps[0]: 'pass' is ")
-    assert "name one of export_onnx, " in message
+    assert "name one of distill, " in message
 
 
 def test_refuses_a_step_without_a_pass(tmp_path: Path):

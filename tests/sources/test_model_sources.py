@@ -71,7 +71,10 @@ def test_the_arguments_reach_the_factory(project_dir, workspace: Path, tmp_path:
     torch.save(network.state_dict(), tmp_path / "w.pt")
     directory = project_dir(files={"w.pt": (tmp_path / "w.pt").read_bytes()})
     source = FactoryModel(factory="model:build", arguments={"width": 2}, weights="w.pt")
-    assert source.materialise(workspace, directory, (X,), (), EXAMPLE).facts == {"parameters": 19}
+    assert source.materialise(workspace, directory, (X,), (), EXAMPLE).facts == {
+        "parameters": 19,
+        "macs": 14,
+    }
 
 
 def test_a_model_is_run_in_evaluation_mode(project_dir, workspace: Path):
@@ -92,7 +95,7 @@ def test_tied_weights_and_outputs_by_name(project_dir, workspace: Path, tmp_path
     directory = project_dir(files={"model.py": TIED, "weights.safetensors": content})
     draft = FACTORY.materialise(workspace, directory, (X,), (), EXAMPLE)
     assert [spec.name for spec in draft.outputs] == ["code", "decoded"]
-    assert draft.facts == {"parameters": 16}
+    assert draft.facts == {"parameters": 16, "macs": 32}
 
 
 def _onnx(path: Path, external: bool) -> None:

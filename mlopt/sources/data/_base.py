@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from mlopt.types.record import Record
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
-
 
 class Batch(NamedTuple):
-    """Some examples: inputs by name, shape (n, ...), and targets of shape (n, ...) if any."""
+    """Some examples.
 
-    inputs: Mapping[str, Array]
-    target: Array | None
+    Attributes:
+        inputs: By name, shape (n, ...). Raw columns, texts and images that a Hugging Face directory
+            turns into inputs, may be lists of n values.
+        target: Shape (n, ...), if any; labels may be names.
+        rows: Where each example stands, ``data.training: train.csv, line 7``, if that is known.
+    """
+
+    inputs: Mapping[str, Any]
+    target: Any
+    rows: Sequence[str] = ()
 
 
 class DataSource(Record):
@@ -28,11 +31,13 @@ class DataSource(Record):
         name: The key that says that this source is meant; also a field.
         summary: One line for the JSON schema.
         finite: Whether it cannot but end, so that no cycle need be looked for.
+        typed: Whether numbers have a type of their own; those of text files take the inputs'.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     finite: ClassVar[bool] = False
+    typed: ClassVar[bool] = True
 
     def problems(self, project_dir: Path) -> Iterator[tuple[str, str]]:
         """Mistakes that can be seen without running anything: key and message."""

@@ -27,7 +27,8 @@ class FunctionData(DataSource):
     What ``function`` names may be a function that returns any of these, or be one of them: an
     iterable of batches, a ``DataLoader``, or a map-style ``Dataset``, whose rows are collected
     into batches. A batch is ``(inputs, targets)`` or just ``inputs``; inputs are an array, a
-    tuple of arrays in the order of ``inputs`` in mlopt.yaml, or a mapping by name.
+    tuple of arrays in the order of ``inputs`` in mlopt.yaml, or a mapping by name. For a Hugging
+    Face directory they may be texts, or a mapping of raw columns.
 
     Attributes:
         function: ``module:name`` beside mlopt.yaml.
@@ -92,7 +93,10 @@ def _collected(dataset: Any) -> Iterator[Any]:
 
     for start in range(0, len(dataset), ROWS_A_BATCH):
         rows = [dataset[i] for i in range(start, min(start + ROWS_A_BATCH, len(dataset)))]
-        yield default_collate(rows)
+        if isinstance(rows[0], Mapping) and any(map(_is_raw, rows[0].values())):
+            yield {name: [row[name] for row in rows] for name in rows[0]}
+        else:
+            yield default_collate(rows)
 
 
 def _batch(item: Any, names: tuple[str, ...], who: str) -> Batch:
@@ -100,9 +104,14 @@ def _batch(item: Any, names: tuple[str, ...], who: str) -> Batch:
     if (
         isinstance(item, tuple | list)
         and len(item) == 2
+        and not isinstance(item[0], str)
         and not (len(names) == 2 and _is_array(item[0]))
     ):
         values, target = item
+    if isinstance(values, tuple | list) and values and isinstance(values[0], str):
+        values = {"text": list(values)}
+    if isinstance(values, Mapping) and any(map(_is_raw, values.values())):
+        return Batch({str(k): v if _is_array(v) else list(v) for k, v in values.items()}, target)
     if isinstance(values, Mapping):
         inputs = {str(name): _array(value, who) for name, value in values.items()}
     elif isinstance(values, tuple | list):
@@ -115,6 +124,13 @@ def _batch(item: Any, names: tuple[str, ...], who: str) -> Batch:
     else:
         inputs = {names[0]: _array(values, who)}
     return Batch(inputs, None if target is None else _array(target, who))
+
+
+def _is_raw(value: Any) -> bool:
+    """Whether a value is text or an image, or a list of these: what a directory's files prepare."""
+    while isinstance(value, tuple | list) and value:
+        value = value[0]
+    return isinstance(value, str | Path | Mapping) or hasattr(value, "convert")
 
 
 def _is_array(value: Any) -> bool:

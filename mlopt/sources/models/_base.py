@@ -11,10 +11,13 @@ from mlopt.sources.paths import missing_file
 from mlopt.types.artifact import Format
 from mlopt.types.passes import Draft
 from mlopt.types.record import Record
+from mlopt.types.task import Task
 from mlopt.types.tensors import DType, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from mlopt.sources.preprocessing import Preprocessor
 
 
 class ModelSource(Record):
@@ -44,8 +47,21 @@ class ModelSource(Record):
             if (problem := missing_file(project_dir, path)) is not None:
                 yield key, problem
 
+    @property
+    def task(self) -> Task | None:
+        """What the model is asked for, where it says so itself."""
+        return None
+
     def declared_inputs(self, project_dir: Path) -> tuple[TensorSpec, ...] | None:
         """Inputs as the model itself states them; None when only the project can say."""
+        return None
+
+    def preprocessor(self, project_dir: Path) -> Preprocessor | None:
+        """What turns raw columns, such as texts, into the inputs; None where there is none.
+
+        Raises:
+            ModelError: It cannot be read.
+        """
         return None
 
     def materialise(

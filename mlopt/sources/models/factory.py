@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field, JsonValue
 
 from mlopt.errors import ModelError
-from mlopt.frameworks.torch_module import as_tensors, build_module, call_module, name_outputs
+from mlopt.frameworks.cost import count_cost
+from mlopt.frameworks.torch_module import (
+    as_tensors,
+    build_module,
+    call_module,
+    name_outputs,
+    save_module,
+)
 from mlopt.sources.models._base import ModelSource, output_specs
 from mlopt.types.artifact import Format
 from mlopt.types.passes import Draft
 from mlopt.types.patterns import REFERENCE
 from mlopt.types.tensors import TensorSpec
-from mlopt.types.torch_model import TORCH_MODEL, TORCH_WEIGHTS, TorchModel
+from mlopt.types.torch_model import TorchModel
 from mlopt.workers.usercode import describe, reference_problem
 
 if TYPE_CHECKING:
@@ -65,7 +72,6 @@ class FactoryModel(ModelSource):
             ModelError: Any of this fails; the message says where and how to mend it.
         """
         import torch
-        from safetensors.torch import save_model
 
         model = TorchModel(factory=self.factory, arguments=self.arguments, outputs=outputs)
         module = build_module(model, project_dir)
@@ -84,13 +90,10 @@ class FactoryModel(ModelSource):
         named = {k: _as_array(k, v) for k, v in name_outputs(found, outputs).items()}
         specs = output_specs(named, batch)
         names = tuple(spec.name for spec in specs)
-        save_model(module, str(workspace / TORCH_WEIGHTS))
         stored = model.model_copy(update={"outputs": names})
-        (workspace / TORCH_MODEL).write_text(stored.model_dump_json(indent=1), encoding="utf-8")
-        parameters = sum(p.numel() for p in module.parameters())
-        return Draft(
-            main=TORCH_MODEL, inputs=inputs, outputs=specs, facts={"parameters": parameters}
-        )
+        main = save_module(module, stored, workspace)
+        cost = count_cost(module, as_tensors(example))
+        return Draft(main=main, inputs=inputs, outputs=specs, facts=cost._asdict())
 
 
 def _as_array(name: str, tensor: torch.Tensor) -> np.ndarray[Any, Any]:
@@ -103,21 +106,24 @@ def _as_array(name: str, tensor: torch.Tensor) -> np.ndarray[Any, Any]:
         ) from e
 
 
-def load_weights(module: torch.nn.Module, path: Path, shown: str) -> None:
+def load_weights(
+    module: torch.nn.Module, path: Path, shown: str, place: str = "model.weights"
+) -> None:
     """Loads ``path`` into ``module``, every tensor in its place.
 
     Args:
         module: Changed in place.
         path: ``.safetensors`` or a checkpoint that ``torch.load`` reads with ``weights_only``.
         shown: The path as the user wrote it, for messages.
+        place: Where in mlopt.yaml it stands, for messages.
 
     Raises:
         ModelError: The file is unsafe or damaged, or its tensors are not the module's.
     """
     state = (
-        _read_safetensors(path, shown)
+        _read_safetensors(path, shown, place)
         if path.suffix == ".safetensors"
-        else _read_checkpoint(path, shown)
+        else _read_checkpoint(path, shown, place)
     )
     own = module.state_dict()
     wrong = [
@@ -138,7 +144,7 @@ def load_weights(module: torch.nn.Module, path: Path, shown: str) -> None:
         ]
         more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
         raise ModelError(
-            f"model.weights: {shown} does not fit the model: {'; '.join(lines[:3])}{more}. "
+            f"{place}: {shown} does not fit the model: {'; '.join(lines[:3])}{more}. "
             "Check that factory and arguments are those of the training."
         )
     module.load_state_dict(state, strict=False)
@@ -152,7 +158,7 @@ def _tied_names(module: torch.nn.Module) -> dict[str, set[str]]:
     return {name: group for group in by_storage.values() for name in group}
 
 
-def _read_safetensors(path: Path, shown: str) -> dict[str, torch.Tensor]:
+def _read_safetensors(path: Path, shown: str, place: str) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -160,12 +166,12 @@ def _read_safetensors(path: Path, shown: str) -> dict[str, torch.Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as e:
         raise ModelError(
-            f"model.weights: {shown} is no readable safetensors file: {e}. Save it again with "
+            f"{place}: {shown} is no readable safetensors file: {e}. Save it again with "
             "safetensors.torch.save_file(model.state_dict(), ...)."
         ) from e
 
 
-def _read_checkpoint(path: Path, shown: str) -> dict[str, torch.Tensor]:
+def _read_checkpoint(path: Path, shown: str, place: str) -> dict[str, torch.Tensor]:
     import torch
 
     mend = "Save it again with torch.save(model.state_dict(), ...) or as safetensors."
@@ -174,12 +180,12 @@ def _read_checkpoint(path: Path, shown: str) -> dict[str, torch.Tensor]:
     except Exception as e:
         if isinstance(e, pickle.UnpicklingError) and _is_pickle(path):
             raise ModelError(
-                f"model.weights: {shown} holds pickled Python objects, and loading them would run "
+                f"{place}: {shown} holds pickled Python objects, and loading them would run "
                 f"their code. {mend}"
             ) from e
         reason = str(e).strip().split("\n")[0][:200] if _is_pickle(path) else "no pickle in it"
         raise ModelError(
-            f"model.weights: {shown} is cut short or is no checkpoint ({reason}). {mend}"
+            f"{place}: {shown} is cut short or is no checkpoint ({reason}). {mend}"
         ) from e
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -187,7 +193,7 @@ def _read_checkpoint(path: Path, shown: str) -> dict[str, torch.Tensor]:
     if not isinstance(content, dict) or not all(
         isinstance(v, torch.Tensor) for v in content.values()
     ):
-        raise ModelError(f"model.weights: {shown} holds no state_dict. {mend}")
+        raise ModelError(f"{place}: {shown} holds no state_dict. {mend}")
     return content
 
 
