@@ -55,7 +55,7 @@ def main() -> None:
     """Trains, prints the table, and writes it."""
     parser = argparse.ArgumentParser(description="Distillation against fine-tuning.")
     parser.add_argument("--seeds", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--epochs", type=int, default=12, help="default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=8, help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".md"))
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mlopt-benchmark-") as directory:

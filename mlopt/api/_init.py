@@ -67,15 +67,16 @@ data:
 #augment: data:augment
 
 # What is scored is the first output. The targets, which data functions yield beside the inputs:
-# - classification: logits of shape (N, classes), or (N, 1) or (N,) for two classes, where above 0
-#   means class 1; never probabilities. Targets are class numbers of shape (N,).
-# - regression: as many values in the targets as in the output.
-# - token_classification: logits (N, tokens, classes); targets (N, tokens), -100 for tokens that do
-#   not count.
-# - question_answering: the first two outputs are the logits of start and end, (N, tokens) each;
-#   targets (N, 2) are the first and the last token of the answer.
-# - feature_extraction: embeddings (N, features) or (N, tokens, features), compared with the
-#   baseline's; no targets.
+# classification: logits of shape (N, classes), or (N, 1) or (N,) for two classes, where above 0
+# means class 1; never probabilities. Targets are class numbers of shape (N,).
+# regression: as many values in the targets as in the output.
+# token_classification: logits (N, tokens, classes); targets (N, tokens), -100 for tokens that do
+# not count.
+# question_answering: the first two outputs are the logits of start and end, (N, tokens) each;
+# targets (N, 2) are the first and the last token of the answer.
+# feature_extraction: embeddings (N, features) or (N, tokens, features), compared with the
+# baseline's; no targets.
+#
 # Default: what the model says of itself, or what the first metric belongs to.
 #task: classification
 

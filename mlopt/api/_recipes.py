@@ -51,7 +51,7 @@ def validate_recipes(paths: Sequence[Path]) -> list[Recipe]:
     recipes: list[Recipe] = []
     mistakes: list[str] = []
     for path in paths:
-        files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+        files = sorted(path.glob("*.yaml"), key=lambda file: file.stem) if path.is_dir() else [path]
         if not files:
             mistakes.append(f"{path} holds no .yaml file. Check the path.")
         for file in files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,10 @@ def summary(result: OptimizeResult) -> Iterator[RenderableType]:
         yield ""
     if result.run.partial is not None:
         yield Text.assemble(("partial: ", COLOURS["INCONCLUSIVE"]), result.run.partial)
+    if result.run.status == "interrupted":
+        project = shlex.split(result.run.plan.command)[2:3]
+        words = ["mlopt", "optimize", *project, "--resume", display_path(result.run_dir)]
+        yield Text(f"go on with: {shlex.join(words)}", no_wrap=True)
     report = result.run_dir / REPORT
     # In one piece even where it is wider than the terminal, so that it can be copied.
     yield Text(display_path(report if report.is_file() else result.run_dir), no_wrap=True)

@@ -9,16 +9,10 @@ import numpy as np
 
 from mlopt.errors import DataError, ModelError
 from mlopt.evaluation.embeddings import averaged
-from mlopt.types.task import Task
+from mlopt.types.task import ATTENTION_MASK, NO_TOKEN, Task
 from mlopt.types.tensors import BATCH, TensorSpec
 
 Array = np.ndarray[Any, Any]
-
-ATTENTION_MASK = "attention_mask"
-"""The input of shape (N, T) that is 0 where a text is padded."""
-
-NO_TOKEN = -1e9
-"""The logit of padding: no span starts or ends there, and a softmax makes it 0."""
 
 TOKENS = "tokens"
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from mlopt.errors import DataError
-from mlopt.evaluation.answers import NO_TOKEN
 from mlopt.evaluation.deltas import Change, Pair, change_of
 from mlopt.evaluation.metrics import BUILTIN, metric_of, predicted_classes
 from mlopt.evaluation.spans import best_spans
@@ -20,7 +19,7 @@ from mlopt.store.snapshot import Snapshot
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import MetricResult
 from mlopt.types.record import Record
-from mlopt.types.task import Task
+from mlopt.types.task import NO_TOKEN, Task
 from mlopt.workers import emit
 
 Array = np.ndarray[Any, Any]

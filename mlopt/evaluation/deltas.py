@@ -77,6 +77,8 @@ def change_of(name: str, metric: Metric | None, pair: Pair, change: float, seed:
             delta = _generic_delta(name, metric, pair, seed)
     except ValueError as e:
         raise DataError(f"metrics: no interval for '{name}': {e}") from e
+    if metric is None and name == "auroc":
+        return Change(delta, "paired BCa bootstrap, as wide as the rarest class makes it")
     return Change(delta, "paired BCa bootstrap")
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from mlopt.errors import ModelError
-from mlopt.evaluation.answers import NO_TOKEN, answer_of
+from mlopt.evaluation.answers import answer_of
 from mlopt.runners import open_stage
 from mlopt.store.snapshot import Snapshot
 from mlopt.types.candidate import Stage
-from mlopt.types.task import Task
+from mlopt.types.task import NO_TOKEN, Task
 from mlopt.workers import emit
 
 BATCH = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlopt.errors import DataError
-from mlopt.sources.targets import IGNORED
+from mlopt.types.task import IGNORED
 
 if TYPE_CHECKING:
     import numpy as np

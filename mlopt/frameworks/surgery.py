@@ -8,17 +8,21 @@ from mlopt.errors import ModelError
 from mlopt.types.torch_model import ModuleChange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     import torch
 
 
-def changes_between(before: torch.nn.Module, after: torch.nn.Module) -> tuple[ModuleChange, ...]:
+def changes_between(
+    before: torch.nn.Module, after: torch.nn.Module, only: Collection[str] | None = None
+) -> tuple[ModuleChange, ...]:
     """Every module whose sizes differ: the integers that it keeps, and the shapes of its tensors.
 
     Args:
         before: As the factory returns it.
         after: The same modules by name, pruned.
+        only: Names of the modules whose integers count; None: all. Elsewhere forward may have changed
+            them, such as a count of its calls.
 
     Raises:
         ModelError: The two do not have the same modules, or a module's tensors are others.
@@ -35,7 +39,7 @@ def changes_between(before: torch.nn.Module, after: torch.nn.Module) -> tuple[Mo
         attributes = {
             key: value
             for key, value in _sizes(module).items()
-            if _sizes(fresh[name]).get(key) != value
+            if (only is None or name in only) and _sizes(fresh[name]).get(key) != value
         }
         own, old = _tensors(module), _tensors(fresh[name])
         if set(own) != set(old):

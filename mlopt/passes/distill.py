@@ -43,8 +43,8 @@ class Distill(Pass, TrainingOptions):
     summary: ClassVar[str] = "a pruned or smaller model learns from the one that you brought"
     consumes: ClassVar[Format] = "torch"
     produces: ClassVar[Format] = "torch"
-    splits: ClassVar[tuple[str, ...]] = ("training",)
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
+    splits: ClassVar[tuple[str, ...]] = ("training", "selection")
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "torchmetrics")
     trains: ClassVar[bool] = True
 
     student: Annotated[str, Field(pattern=REFERENCE)] | None = None

@@ -31,8 +31,8 @@ class Finetune(Pass, TrainingOptions):
     summary: ClassVar[str] = "train on, on the labels; the best epoch is kept"
     consumes: ClassVar[Format] = "torch"
     produces: ClassVar[Format] = "torch"
-    splits: ClassVar[tuple[str, ...]] = ("training",)
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
+    splits: ClassVar[tuple[str, ...]] = ("training", "selection")
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "torchmetrics")
     trains: ClassVar[bool] = True
 
     def resolve(self, cpu_flags: frozenset[str]) -> Finetune:

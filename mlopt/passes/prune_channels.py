@@ -14,8 +14,10 @@ from mlopt.types.passes import Draft, Pass, PassContext
 class PruneChannels(Pass):
     """Removes the least important channels and heads of the whole model (torch-pruning).
 
-    Nothing is removed that has not been tried: without the channels the model must answer exactly as
-    it does when the layers that read them ignore them. What fails this is left, with the reason.
+    Nothing is removed that has not been tried: without the channels the model must answer as it does
+    when the layers that read them ignore them. What fails this is left, with the reason. One thing is
+    excepted: a LayerNorm, or a GroupNorm of one group, takes its mean and variance over the channels
+    that are left, so behind it these change too. The fact ``renormalized`` lists such norms.
 
     Attributes:
         remove: Share of the target that goes; 0.5 leaves a model of half the cost.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mlopt.errors import BuildError, MloptError, WorkerError
 from mlopt.machine import read_processor
@@ -138,19 +138,10 @@ class Builder:
                     for s in step.reads()
                     if s in self._prepared.data
                 },
-                "training": self._training_key() if step.trains else None,
+                "training": self._prepared.training_sha256 if step.trains else None,
                 **own_identity(),
             }
         )
-
-    def _training_key(self) -> dict[str, Any]:
-        """What the project says about training, with the hash of the student's weights."""
-        found = self._training.model_dump(mode="json")
-        student = self._training.student
-        if student is not None and student.weights is not None:
-            weights = self._prepared.project.directory / student.weights
-            found["student_weights"] = sha256_file(weights)
-        return found
 
     def _snapshot(self, step: Pass, split: str) -> Path:
         try:

@@ -130,6 +130,11 @@ def _measure(tools: Tools, artifacts: dict[str, Artifact]) -> None:
         return
     with recorder.timing("time"):
         tools.timer.time(scored, qualities, "selection", "time")
+    if recorder.run.baseline.selection is None and recorder.run.baseline.failure is None:
+        recorder.set(
+            partial="the time for measuring ended before the first launch did: raise --time-limit or "
+            "measurement.max_seconds, or try fewer recipes at once"
+        )
 
 
 def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:

@@ -45,6 +45,7 @@ def make_plan(
         allow_fallback=project.allow_fallback,
         task=project.resolved_task,
         keep_predictions=keep_predictions,
+        training_sha256=prepared.training_sha256,
         time_limit_s=time_limit_s,
     )
 

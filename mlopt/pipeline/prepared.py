@@ -47,6 +47,16 @@ class Prepared(NamedTuple):
     model_sha256: str
 
     @property
+    def training_sha256(self) -> str:
+        """Hash of what the project says about training, and of the student's weights."""
+        training = self.project.project.training
+        found = training.model_dump(mode="json")
+        if training.student is not None and training.student.weights is not None:
+            weights = self.project.directory / training.student.weights
+            found["student_weights"] = sha256_file(weights)
+        return sha256_json(found)
+
+    @property
     def fixed_batch(self) -> int | None:
         """The batch size that the model insists on; None when it is dynamic."""
         return fixed_batch(self.project.project.inputs)

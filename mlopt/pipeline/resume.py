@@ -31,6 +31,7 @@ def refuse_changed(run: Run, made: Prepared, path: Path) -> None:
     changed = {
         "the project's Python code": run.plan.sources_sha256 != made.sources_sha256,
         "the model": run.plan.model_sha256 != made.model_sha256,
+        "what mlopt.yaml says of training": run.plan.training_sha256 != made.training_sha256,
         "the data": run.plan.data != made.data,
         "the machine": (here.cpu, here.cpus, here.cpu_flags)
         != (before.cpu, before.cpus, before.cpu_flags),

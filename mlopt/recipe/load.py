@@ -33,14 +33,12 @@ def list_recipes(project_dir: Path | None = None) -> list[FoundRecipe]:
     Raises:
         ConfigError: One of them is wrong.
     """
-    found = {path.stem: (path, True) for path in sorted(builtin_dir().glob("*.yaml"))}
+    found = {path.stem: (path, True) for path in builtin_dir().glob("*.yaml")}
     if project_dir is not None:
-        found |= {
-            path.stem: (path, False) for path in sorted((project_dir / "recipes").glob("*.yaml"))
-        }
+        found |= {path.stem: (path, False) for path in (project_dir / "recipes").glob("*.yaml")}
     return [
         FoundRecipe(read_recipe(path, shown=f"recipes/{path.name}"), path, built_in)
-        for path, built_in in found.values()
+        for _, (path, built_in) in sorted(found.items())
     ]
 
 

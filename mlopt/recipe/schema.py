@@ -66,15 +66,7 @@ class Recipe(Record):
 
     def reads(self) -> set[str]:
         """The data splits that its passes read, with any of its choices."""
-        found: set[str] = set()
-        for step in self.steps:
-            kind = PASSES[step["pass"]]
-            options = [(k, v) for k, v in step.items() if k != "pass"]
-            several = [v if is_choice(kind.name, k, v) else [v] for k, v in options]
-            for values in itertools.product(*several):
-                chosen = {k: v for (k, _), v in zip(options, values, strict=True)}
-                found |= set(kind.model_validate(chosen).reads())
-        return found
+        return {split for step in self.steps for one in _choices(step) for split in one.reads()}
 
     def refuses(self, brought: Brought) -> str | None:
         """Why the recipe does not apply to what the user brings; None when it does."""
@@ -86,9 +78,9 @@ class Recipe(Record):
             kind = PASSES[step["pass"]]
             if kind.consumes != current:
                 return f"'{kind.name}' takes a {kind.consumes} model, and gets {current}"
-            own = {k: v for k, v in step.items() if k != "pass" and not is_choice(kind.name, k, v)}
-            if (reason := kind.model_validate(own).inapplicable(earlier, brought)) is not None:
-                return reason
+            for one in _choices(step):
+                if (reason := one.inapplicable(earlier, brought)) is not None:
+                    return reason
             current, earlier = kind.produces, (*earlier, kind.name)
         return None
 
@@ -140,6 +132,15 @@ def _labels(steps: list[dict[str, Any]], choices: list[tuple[int, str]]) -> list
         next((label for labels in (short, longer) if labels.count(label := labels[k]) == 1), full)
         for k, full in enumerate(longest)
     ]
+
+
+def _choices(step: dict[str, Any]) -> Iterator[Pass]:
+    """The pass of a step, with every combination of its choices."""
+    kind = PASSES[step["pass"]]
+    options = [(k, v) for k, v in step.items() if k != "pass"]
+    several = [v if is_choice(kind.name, k, v) else [v] for k, v in options]
+    for values in itertools.product(*several):
+        yield kind.model_validate({k: v for (k, _), v in zip(options, values, strict=True)})
 
 
 def is_choice(transformation: str, option: str, value: Any) -> bool:

@@ -84,6 +84,11 @@ def statistics(run: Run) -> list[str]:
         "PASS: the whole interval lies on the right side of the limit. FAIL: all of it lies on the wrong "
         "side. INCONCLUSIVE: it contains the limit. MB is 10^6 bytes.",
     ]
+    if any(margin.metric == "auroc" and margin.function is None for margin in run.plan.margins):
+        found.append(
+            "Either end of an interval of the AUROC lies at least 3.84 / (n + 3.84) away, with n the "
+            "examples of its rarest class: even if none of n fails grossly, that share of them still may."
+        )
     reasons = dict.fromkeys(m.stopped_because for _, m in _all(run))
     return found + [f"Timing stopped because: {ended(reason)}" for reason in reasons]
 

@@ -48,7 +48,10 @@ def interval(estimate: Estimate | None, *, least: int = 0) -> str:
     half = (estimate.high - estimate.low) / 2
     if half > 0:
         decimals = max(decimals, _decimals(half, 1))
-        estimate = estimate if half < 30 else _to_tens(estimate)
+        if round(estimate.low, decimals) == 0:  # what is positive does not read as nothing
+            decimals = _decimals(estimate.low, 1)
+        if half >= 30 and estimate.value >= 1000:
+            estimate = _to_tens(estimate)
     return _joined(estimate, min(decimals, 6), signed=False)
 
 
@@ -93,7 +96,7 @@ def counted(number: int) -> str:
 def against(now: float, before: float | None) -> str:
     """``-50%``: a change against what was before; empty where it rounds to none."""
     share = 0.0 if not before else (now / before - 1) * 100
-    text = fixed(share, 0, signed=True)
+    text = fixed(share, 1 if -100 < share < -99 else 0, signed=True)
     return "" if text == "0" else f"{text}%"
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlopt.errors import DataError, ModelError
+from mlopt.errors import DataError
 from mlopt.frameworks.huggingface import first_line, transformers_library
 from mlopt.sources.data import Batch
 from mlopt.sources.labels import LABEL, label_numbers, labels_of, place_of
+from mlopt.sources.saved import unreadable
 from mlopt.types.tensors import TensorSpec
 from mlopt.types.torch_model import HuggingFace
 
@@ -61,10 +62,7 @@ class ImagePreprocessor:
                 use_fast=False,
             )
         except Exception as e:
-            raise ModelError(
-                f"model: the image processor in '{directory.name}' cannot be read: {first_line(e)} "
-                "Write it there with processor.save_pretrained."
-            ) from e
+            raise unreadable("image processor", directory, e) from e
         channels = getattr(config, "num_channels", 3)
         return cls(processor, channels, labels_of(config), project_dir)
 

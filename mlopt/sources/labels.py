@@ -31,7 +31,8 @@ def label_numbers(
     """Class numbers of labels.
 
     Args:
-        values: Numbers, which stay as they are, or names.
+        values: Numbers, which stay as they are, or names. Names that are numbers written out, as
+            in a CSV file, are taken as class numbers where the model's own names are words.
         known: Class numbers by name.
         batch: That they belong to.
         where: Its place, for messages.
@@ -44,9 +45,22 @@ def label_numbers(
     array = np.asarray(values)
     if array.dtype.kind in "biuf":
         return array.astype(np.int64) if array.dtype.kind in "biu" else array
+    if _are_numbers(values, known):
+        return np.array([int(value) for value in values], np.int64)
     return np.array(
         [label_number(value, known, place_of(batch, i, where)) for i, value in enumerate(values)],
         np.int64,
+    )
+
+
+def _are_numbers(values: Sequence[Any], known: Mapping[str, int]) -> bool:
+    """Whether texts can only be class numbers.
+
+    Where a model calls a class by a number ("1" to "5" stars), they are names, and nothing else:
+    one batch must not be read as numbers because it happens to hold none of the names.
+    """
+    return not any(name.isdecimal() for name in known) and all(
+        isinstance(value, str) and value.strip().isdecimal() for value in values
     )
 
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from mlopt.errors import ModelError
 from mlopt.frameworks.huggingface import read_config
 from mlopt.sources.data import Batch
 from mlopt.sources.images import ImagePreprocessor
+from mlopt.sources.saved import code_problem
 from mlopt.sources.text import TextPreprocessor
 from mlopt.types.tensors import TensorSpec
 from mlopt.types.torch_model import HuggingFace
@@ -52,10 +54,12 @@ def preprocessor_of(
         project_dir: What paths of images are relative to.
 
     Raises:
-        ModelError: There is none, or it cannot be read.
+        ModelError: There is none, it cannot be read, or it would run code that nobody asked for.
         UnavailableError: transformers is not installed.
     """
     config = read_config(directory, model)
+    if (problem := code_problem(directory, model)) is not None:
+        raise ModelError(f"model: {problem}")
     if hasattr(config, "num_channels") and not hasattr(config, "vocab_size"):
         return ImagePreprocessor.load(directory, model, config, project_dir)
     return TextPreprocessor.load(directory, model, config, max_length)

@@ -9,15 +9,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mlopt.errors import DataError
+from mlopt.types.task import IGNORED
 from mlopt.types.tensors import TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
     from mlopt.store.snapshot import Snapshot
-
-IGNORED = -100
-"""The label of a token that is not counted, as in torch and transformers."""
 
 
 def classes_of(output: TensorSpec) -> int:

@@ -10,7 +10,8 @@ from mlopt.errors import DataError, ModelError
 from mlopt.frameworks.huggingface import first_line, transformers_library
 from mlopt.sources.data import Batch
 from mlopt.sources.labels import LABEL, label_number, label_numbers, labels_of, place_of
-from mlopt.sources.targets import IGNORED
+from mlopt.sources.saved import require_tokenizer, unreadable
+from mlopt.types.task import ATTENTION_MASK, IGNORED
 from mlopt.types.tensors import TensorSpec
 from mlopt.types.torch_model import HuggingFace
 
@@ -65,15 +66,13 @@ class TextPreprocessor:
             ModelError: There is none, it cannot be read, or the model takes fewer tokens than
                 ``max_length``.
         """
+        require_tokenizer(directory)
         try:
             tokenizer = transformers_library().AutoTokenizer.from_pretrained(
                 directory, local_files_only=True, trust_remote_code=model.trust_remote_code
             )
         except Exception as e:
-            raise ModelError(
-                f"model: the tokenizer in '{directory.name}' cannot be read: {first_line(e)} Write "
-                "it there with tokenizer.save_pretrained."
-            ) from e
+            raise unreadable("tokenizer", directory, e) from e
         most = _positions(config)
         if max_length is not None and most is not None and max_length > most:
             raise ModelError(
@@ -127,7 +126,7 @@ class TextPreprocessor:
                 max_length=fixed or self._max_length,
                 padding="longest" if fixed is None else "max_length",
                 return_tensors="np",
-                return_attention_mask="attention_mask" in names,
+                return_attention_mask=ATTENTION_MASK in names,
                 return_token_type_ids="token_type_ids" in names,
                 **options,
             )
@@ -270,14 +269,31 @@ def _characters(text: Any, start: Any, context: str, place: str) -> Answer:
         return None
     if not isinstance(text, str):
         raise DataError(f"{place}: the answer is a {type(text).__name__}; it must be text.")
-    begin = context.find(text) if start is None else int(start)
+    begin = context.find(text) if start is None else _position(start, place)
     if begin < 0 or context[begin : begin + len(text)] != text:
         at = "" if start is None else f" at character {begin}"
         raise DataError(
             f"{place}: the context does not hold the answer {text[:60]!r}{at}. Correct the answer or "
             "'answer_start', which counts characters from 0."
         )
-    return begin, begin + len(text)
+    begin += len(text) - len(text.lstrip())  # no token begins or ends at a blank
+    text = text.strip()
+    return (begin, begin + len(text)) if text else None
+
+
+def _position(start: Any, place: str) -> int:
+    """A character of the context; a CSV file holds it as text."""
+    try:
+        position = int(start)
+        whole = not isinstance(start, bool) and (isinstance(start, str) or start == position)
+    except (TypeError, ValueError, OverflowError):
+        position, whole = 0, False
+    if not whole:
+        raise DataError(
+            f"{place}: 'answer_start' is {str(start)[:60]!r}; it must be a whole number, which counts "
+            "characters of the context from 0."
+        )
+    return position
 
 
 def _token_span(

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from mlopt.types.record import Record
+from mlopt.types.task import ATTENTION_MASK
 from mlopt.types.tensors import TensorSpec
 
 Array = np.ndarray[Any, Any]
-
-MASK = "attention_mask"
 
 ROWS_AT_ONCE = 1024
 
@@ -47,7 +46,7 @@ def padding_of(
             is dynamic; all inputs that have this axis second are as long as it.
         fill: What an input is filled up with; default 0.
     """
-    mask = next((spec for spec in specs if spec.name == MASK), None)
+    mask = next((spec for spec in specs if spec.name == ATTENTION_MASK), None)
     if mask is None or len(mask.shape) != 2 or "int" not in mask.dtype:
         return None
     length = mask.shape[1]
@@ -55,7 +54,7 @@ def padding_of(
         return None
     columns = tuple(spec.name for spec in specs if spec.shape[1:2] == (length,))
     own = {name: value for name, value in (fill or {}).items() if name in columns and value != 0}
-    return Padding(mask=MASK, columns=columns, fill=own)
+    return Padding(mask=ATTENTION_MASK, columns=columns, fill=own)
 
 
 def kept_length(mask: Array) -> int:

@@ -19,6 +19,7 @@ from mlopt.store.files import write_atomically
 from mlopt.store.hashing import sha256_file, sha256_json
 from mlopt.store.padding import Padding, kept_length, lengthen_file, lengthened
 from mlopt.types.record import Record
+from mlopt.types.task import IGNORED
 
 Array = np.ndarray[Any, Any]
 
@@ -26,9 +27,6 @@ INDEX = "snapshot.json"
 
 _Key = tuple[Literal["input", "target"], str]
 _TARGET: _Key = ("target", "target")
-
-IGNORED = -100
-"""Fills up targets that have one value for each token: a token that does not count."""
 
 
 class Column(Record):

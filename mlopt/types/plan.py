@@ -78,6 +78,7 @@ class Plan(Record):
         sources_sha256: Hash over the project's Python files.
         model_sha256: Hash of the model as the user brought it.
         task: What the model is asked for; it decides what can flip.
+        training_sha256: Hash of what mlopt.yaml says of training: student, augmentation, metric.
         keep_predictions: Whether predictions and targets are stored with the run.
         time_limit_s: Wall-clock limit of the run; None: no limit.
     """
@@ -101,4 +102,5 @@ class Plan(Record):
     allow_fallback: bool
     task: Task = "classification"
     keep_predictions: bool = True
+    training_sha256: str = ""
     time_limit_s: float | None

@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 LAUNCHES, ROUNDS = 3, 6
 """Fewer than the sample has, so that the tests end soon; the README's first command runs it whole."""
 
+RECIPES = ("fp32", "int8-dynamic", "int8-static")
+"""Those that do not train; tests/pipeline has a smaller network that is."""
+
 SAMPLE = ROOT / "sample_models" / "digits_resnet"
 
 
@@ -54,6 +57,7 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
     file = place / "digits_resnet" / "mlopt.yaml"
     shorter = f"  launches: {LAUNCHES}\n  rounds: {ROUNDS}\n  max_seconds: "
     file.write_text(file.read_text().replace("  max_seconds: ", shorter))
-    finished = mlopt(["optimize", "digits_resnet", "--json"], place)
+    quick = [part for name in RECIPES for part in ("--recipe", name)]
+    finished = mlopt(["optimize", "digits_resnet", "--json", *quick], place)
     document = json.loads(finished.out)
     return SampleRun(finished, document, place / document["run_dir"])

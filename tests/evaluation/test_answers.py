@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mlopt.errors import DataError, ModelError
-from mlopt.evaluation.answers import NO_TOKEN, answer_of, scored_output
-from mlopt.types.task import Task
+from mlopt.evaluation.answers import answer_of, scored_output
+from mlopt.types.task import NO_TOKEN, Task
 from mlopt.types.tensors import TensorSpec
 
 RNG = np.random.default_rng(0)

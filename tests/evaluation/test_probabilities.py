@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mlopt.errors import DataError
-from mlopt.evaluation.answers import NO_TOKEN
 from mlopt.evaluation.comparison import refuse_probabilities
+from mlopt.types.task import NO_TOKEN
 
 RNG = np.random.default_rng(0)
 

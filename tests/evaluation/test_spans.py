@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mlopt.errors import DataError
-from mlopt.evaluation.answers import NO_TOKEN
 from mlopt.evaluation.metrics import builtin_metric
 from mlopt.evaluation.spans import best_spans, exact_matches, overlaps
+from mlopt.types.task import NO_TOKEN
 
 Array = np.ndarray[Any, Any]
 

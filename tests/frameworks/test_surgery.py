@@ -63,6 +63,14 @@ def test_only_what_differs_is_listed():
     assert changes["0"].shapes == {"weight": (3, 1, 3, 3), "bias": (3,)}
 
 
+def test_integers_of_other_modules_are_left_out():
+    pruned = _pruned()
+    pruned[2].calls = 3
+    every = {change.module for change in changes_between(_network(), pruned)}
+    some = {change.module for change in changes_between(_network(), pruned, ["0", "1", "3", "4"])}
+    assert every - some == {"2"}
+
+
 def test_a_tensor_that_two_modules_share_stays_shared():
     def tied() -> nn.ModuleList:
         first, second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)

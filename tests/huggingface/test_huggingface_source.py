@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -224,8 +225,25 @@ def test_a_directory_without_a_tokenizer_is_refused(tmp_path: Path):
     for path in directory.iterdir():
         if path.name not in {"config.json", "model.safetensors"}:
             path.unlink()
-    with pytest.raises(ModelError, match="the tokenizer in 'model' cannot be read"):
-        source("token-classification").preprocessor(tmp_path)
+    tokens = source("token-classification")
+    with pytest.raises(
+        ModelError, match=r"'model' has no tokenizer: save it there with tokenizer\."
+    ):
+        tokens.preprocessor(tmp_path)
+    (directory / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match=r"the tokenizer in 'model' cannot be read \(") as caught:
+        tokens.preprocessor(tmp_path)
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "preprocessor_config.json"])
+def test_code_of_a_tokenizer_or_a_processor_runs_only_when_asked_for(project: Path, name: str):
+    (project / "model" / name).write_text('{"auto_map": {"AutoTokenizer": ["own.Own", null]}}')
+    hint = f"'auto_map' in {name}.*trust_remote_code: true"
+    assert re.search(hint, problems(project))
+    with pytest.raises(ModelError, match=hint):
+        source().preprocessor(project)
+    assert not problems(project, trust_remote_code=True)
 
 
 @pytest.mark.parametrize("library", ["transformers", "optimum.exporters.tasks"])

@@ -13,7 +13,7 @@ from transformers import BertConfig
 
 from mlopt.errors import DataError, ModelError
 from mlopt.frameworks.huggingface import TASKS
-from mlopt.sources.data import Batch
+from mlopt.sources.data import DATA_SOURCES, Batch
 from mlopt.sources.images import ImagePreprocessor
 from mlopt.sources.preprocessing import preprocessor_of
 from mlopt.sources.text import TextPreprocessor
@@ -57,6 +57,31 @@ def test_texts_are_tokenized_padded_to_the_longest_and_cut(tokenizer):
     assert pieces(ids[1]) == ["[CLS]", "bob", "[SEP]", "[PAD]", "[PAD]"]
     np.testing.assert_array_equal(batch.inputs["attention_mask"].sum(1), [5, 3])
     np.testing.assert_array_equal(batch.target, [1, 0])
+
+
+STARS = {str(number + 1): number for number in range(5)}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_label_that_is_a_number_in_quotes_is_looked_up(tokenizer, tmp_path: Path, kind: str):
+    lines = [f"{i % 4 + 1}" for i in range(8)]
+    if kind == "csv":
+        content = "text,label\n" + "\n".join(f"ann,{stars}" for stars in lines)
+    else:
+        content = "\n".join(f'{{"text": "ann", "label": "{stars}"}}' for stars in lines)
+    (tmp_path / "rows").write_text(content)
+    source = DATA_SOURCES[kind].model_validate({kind: "rows"})
+    (raw,) = source.batches(tmp_path, NAMES, PLACE)
+    classify = text(tokenizer, "text-classification", **STARS)
+    assert classify(raw, BERT, PLACE).target.tolist() == [0, 1, 2, 3] * 2
+    words = text(tokenizer, "text-classification", bad=0, good=1)
+    assert words(raw, BERT, PLACE).target.tolist() == [1, 2, 3, 4] * 2
+
+
+def test_a_number_that_is_no_name_among_names_that_are_numbers_is_refused(tokenizer):
+    classify = text(tokenizer, "text-classification", **STARS)
+    with pytest.raises(DataError, match="no label '0'"):
+        classify(Batch({"text": ["ann", "bob"]}, ["0", "0"]), BERT, PLACE)
 
 
 def test_the_second_text_of_a_pair_has_a_type_of_its_own(tokenizer):
@@ -114,6 +139,9 @@ def test_an_answer_becomes_its_first_and_last_token(tokenizer):
     found = pieces(batch.inputs["input_ids"][0][start : end + 1])
     assert found == ["ann", "un", "##real", "##ly"]
     assert answered(tokenizer, answer=["ann unreally"]).target.tolist() == [[start, end]]
+    blanks = answered(tokenizer, answer=[" ann unreally "], answer_start=["6"])
+    assert blanks.target.tolist() == [[start, end]]
+    assert answered(tokenizer, answer=[" "]).target.tolist() == [[0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +174,16 @@ WRONG = {
         "question-answering",
         {"question": ["who"], "context": ["ann"], "answer": ["bob"]},
         "does not hold the answer 'bob'",
+    ),
+    "an answer at no number": (
+        "question-answering",
+        {"question": ["who"], "context": ["ann"], "answer": ["ann"], "answer_start": ["x"]},
+        "row 0: 'answer_start' is 'x'",
+    ),
+    "an answer at several places": (
+        "question-answering",
+        {"question": ["who"], "context": ["ann"], "answer": ["ann"], "answer_start": [[3]]},
+        r"row 0: 'answer_start' is '\[3\]'",
     ),
     "an answer at another place": (
         "question-answering",

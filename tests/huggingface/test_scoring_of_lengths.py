@@ -11,11 +11,11 @@ import onnxruntime as ort
 import pytest
 from directory_bench import Prepared
 
-from mlopt.evaluation.answers import NO_TOKEN
 from mlopt.evaluation.scoring import BATCH, of_full_length, score
 from mlopt.profiling.session import input_pool
 from mlopt.types.artifact import Artifact
 from mlopt.types.candidate import Stage
+from mlopt.types.task import NO_TOKEN
 
 Prepare = Callable[[str], Prepared]
 

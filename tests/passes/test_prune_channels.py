@@ -17,7 +17,9 @@ from mlopt.errors import BuildError
 from mlopt.frameworks.cost import count_cost
 from mlopt.frameworks.torch_module import load_module
 from mlopt.passes._pruning import proof
+from mlopt.store.snapshot import Snapshot
 from mlopt.types.artifact import Artifact
+from mlopt.types.tensors import TensorSpec
 
 CODE = Path(pruning_models.__file__).read_text(encoding="utf-8")
 
@@ -286,3 +288,118 @@ def test_a_model_that_autograd_cannot_follow_is_refused(bench: Bench) -> None:
     code += "    def forward(self, image):\n        return super().forward(image).detach()\n"
     with pytest.raises(BuildError, match=r"cannot be traced|no channel can be removed safely"):
         prune(bench, bench.source(code))
+
+
+@pytest.mark.usefixtures("no_export")
+def test_a_model_that_insists_on_its_batch_is_pruned(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = Snapshot.batches
+    monkeypatch.setattr(Snapshot, "batches", lambda split, _: batches(split, 8))
+    code = f"{CODE}\n\ndef build():\n    return Eight()\n\nclass Eight(Shared):\n"
+    code += "    def forward(self, image):\n        return super().forward(image.reshape(8, -1))\n"
+    eight = TensorSpec(name="image", dtype="float32", shape=(8, 1, 8, 8))
+    found = facts(prune(bench, bench.source(code, (eight,))))
+
+    assert found["reached"] >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, "moves, pads, slices or mixes channels"),
+        ({"CAST": ".float()"}, "moves, pads, slices or mixes channels"),
+        ({"LEVEL": "2e5"}, "moves, pads, slices or mixes channels"),
+        ({"LEVEL": "2e5", "CAST": ".float()"}, "too little for float32"),
+        ({"LEVEL": "2e5", "OTHER": ", image.argmax(3)"}, "moves, pads, slices or mixes channels"),
+    ],
+)
+def test_no_bias_and_no_other_output_hides_that_channels_are_mixed(
+    bench: Bench, changes: Mapping[str, str], reason: str
+) -> None:
+    code = """
+import torch
+from torch import nn
+
+class Shares(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.head = nn.Linear(64, 32), nn.Linear(32, 1)
+        nn.init.constant_(self.head.bias, LEVEL)
+
+    def forward(self, image):
+        x = self.a(image.flatten(1)CAST).relu()
+        return self.head(x / x.sum(1, keepdim=True))OTHER
+
+def build():
+    return Shares()
+"""
+    for key, value in {"LEVEL": "0.0", "CAST": "", "OTHER": "", **changes}.items():
+        code = code.replace(key, value)
+    with pytest.raises(BuildError, match=f"'a': .*{reason}"):
+        prune(bench, bench.source(code))
+
+
+@pytest.mark.usefixtures("no_export")
+@pytest.mark.parametrize("cast", ["", ".float()"])
+def test_a_level_far_above_what_varies_does_not_hinder_pruning(bench: Bench, cast: str) -> None:
+    code = f"""{CODE}
+
+def build():
+    model = Year()
+    nn.init.normal_(model.head.weight, std=10.0)
+    nn.init.constant_(model.head.bias, 100.0)
+    return model
+
+class Year(Shared):
+    def forward(self, image):
+        return super().forward(image{cast})
+"""
+    assert facts(prune(bench, bench.source(code)))["reached"] >= 0.5
+
+
+@pytest.mark.usefixtures("no_export")
+def test_norms_that_are_taken_over_fewer_channels_are_named(bench: Bench) -> None:
+    assert facts(prune(bench, source(bench, "MLP with LayerNorm")))["renormalized"] == ["norm"]
+    assert facts(prune(bench, source(bench, "MLP with BatchNorm")))["renormalized"] == []
+
+
+@pytest.mark.usefixtures("no_export")
+def test_frozen_layers_are_judged_by_their_gradients_too_and_stay_frozen(bench: Bench) -> None:
+    code = f"""{CODE}
+
+def build():
+    model = Shared()
+    model.a.requires_grad_(False)
+    return model
+"""
+    pruned = prune(bench, bench.source(code), importance="taylor")
+
+    assert "a" in facts(pruned)["removed"]
+    module, _ = load_module(pruned, bench.project)
+    assert not module.a.weight.requires_grad
+    assert module.m.weight.requires_grad
+
+
+@pytest.mark.usefixtures("no_export")
+def test_what_forward_counts_is_not_taken_for_a_width(bench: Bench) -> None:
+    code = f"""{CODE}
+
+def build():
+    return Counting()
+
+class Counting(Shared):
+    calls = 0
+
+    def forward(self, image):
+        self.calls += 1
+        return super().forward(image)
+"""
+    once = prune(bench, bench.source(code), remove=0.3)
+    twice = prune(bench, once, remove=0.3)
+
+    for pruned in (once, twice):
+        _, model = load_module(pruned, bench.project)
+        changed = {change.module for change in model.changes}
+        assert "m" in changed
+        assert "" not in changed

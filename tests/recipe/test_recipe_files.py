@@ -212,3 +212,20 @@ def test_the_json_schema_describes_every_pass_and_all_of_its_options():
         name: {"pass", *kind.model_fields} for name, kind in PASSES.entries.items()
     }
     assert all(step["additionalProperties"] is False for step in steps)
+
+
+def test_a_choice_of_students_needs_none_in_the_project():
+    step = {"pass": "distill", "student": ["model:small", "model:tiny"]}
+    recipe = _recipe(step, {"pass": "export_onnx"})
+    assert recipe.refuses(Brought("torch", has_student=False)) is None
+    named = _recipe({"pass": "distill", "epochs": [1, 2]}, {"pass": "export_onnx"})
+    reason = named.refuses(Brought("torch", has_student=False))
+    assert reason is not None
+    assert "mlopt.yaml names no 'student'" in reason
+
+
+def test_a_recipe_needs_the_splits_that_its_choices_read():
+    export = {"pass": "export_onnx"}
+    assert _recipe({"pass": "prune_channels"}, export).reads() == {"selection"}
+    both = _recipe({"pass": "prune_channels", "importance": ["magnitude", "taylor"]}, export)
+    assert both.reads() == {"selection", "training"}

@@ -75,7 +75,19 @@ def test_columns_say_which_is_what(tmp_path: Path):
         tmp_path, "review,stars\nso so,3\n", columns={"text": "review", "label": "stars"}
     )
     assert batch.inputs == {"text": ["so so"]}
+    assert batch.target == ["3"], "a model that reads texts knows whether it is a name"
+
+
+def test_a_label_that_is_a_text_stays_one_even_if_it_is_a_number(tmp_path: Path):
+    (batch,) = jsonl(tmp_path, {"x": [0], "label": "1"}, {"x": [1], "label": "2"})
+    assert batch.target == ["1", "2"]
+    (batch,) = jsonl(tmp_path, {"text": "so so", "label": 3})
     assert batch.target.tolist() == [3]
+
+
+def test_columns_of_one_input_must_have_one_shape(tmp_path: Path):
+    with pytest.raises(DataError, match=r"line 1: 'a' has shape \[\], and 'b' has shape \[2\]"):
+        jsonl(tmp_path, {"a": 1, "b": [1, 2]}, columns={"x": ["a", "b"]})
 
 
 def test_several_inputs_come_from_the_columns_with_their_names(tmp_path: Path):

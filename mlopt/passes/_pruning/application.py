@@ -17,7 +17,8 @@ from mlopt.passes._pruning.gradients import leave_gradients
 from mlopt.passes._pruning.importance import channel_scores
 from mlopt.passes._pruning.plan import Planner, heads_left, widths
 from mlopt.passes._pruning.ranking import Limits
-from mlopt.passes._pruning.surgery import remove, renumbered
+from mlopt.passes._pruning.surgery import remove, renumbered, touched
+from mlopt.passes._stored import check_reload, stored_copy
 from mlopt.passes._training import History, Phase, train
 from mlopt.types.artifact import Artifact
 from mlopt.types.passes import Draft, PassContext
@@ -123,7 +124,9 @@ class Pruning:
             self._batches(CHECKED_BATCHES),
             self._context.project_dir,
         )
-        if (obstacle := first_obstacle(trial, cuts, self._gone)) is not None:
+        # These cuts were told apart from wrong ones when they were chosen, if need be in float64.
+        obstacle = first_obstacle(trial, cuts, self._gone, resolved=False)
+        if obstacle is not None:
             layers = ", ".join(f"'{p}'" for cut in cuts for p in cut.coupling.producers)
             raise BuildError(f"{layers}: {obstacle}")
         gone = removed_positions(self._gone)
@@ -159,19 +162,20 @@ class Pruning:
         """
         context, options, artifact = self._context, self._options, self._artifact
         batches = self._batches(CHECKED_BATCHES)
-        before, after = planner.whole, count_cost(self._module, batches[0])
+        before, after = planner.whole, count_cost(self._module, self._batches(TRIED_BATCHES)[0])
         reached = 1 - getattr(after, options.target) / getattr(before, options.target)
         self._require(reached)
         context.emit("storing and exporting the pruned model", 0.9)
         fresh = fresh_module(self._model, artifact.directory, context.project_dir)
+        narrowed = touched(self._gone) | {change.module for change in self._model.changes}
         model = self._model.model_copy(
             update={
-                "changes": changes_between(fresh, self._module),
+                "changes": changes_between(fresh, self._module, narrowed),
                 "pruning": (*self._model.pruning, *self._history),
             }
         )
-        stored = proof.stored_copy(self._module, model, artifact, context)
-        proof.check_reload(self._module, stored, batches, context)
+        stored = stored_copy(self._module, model, artifact, context)
+        check_reload(self._module, stored, batches, context)
         proof.check_training_mode(artifact, stored, batches[-1], context)
         exported = proof.check_export(stored, context)
         facts = {**self._facts(before, after, reached), "exporter": exported["exporter"]}
@@ -195,6 +199,7 @@ class Pruning:
             "rounds": len(self._history),
             "removed": widths(self._gone),
             "heads": heads_left(self._gone),
+            "renormalized": sorted({n for cut in self._gone for n in cut.coupling.norms}),
             "left": [left.model_dump(mode="json") for left in self._left],
         }
         if self._curves:

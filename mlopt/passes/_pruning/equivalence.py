@@ -1,8 +1,11 @@
 """Trying a cut: a channel that is removed must be one that the rest can do without.
 
-The model without the channels must answer exactly as the whole model does whose layers take no
-notice of them. Whatever ``forward`` does with the channels in between (moves, pads, slices or mixes
-them), a wrong idea of it shows as another shape, an exception or another answer.
+The model without the channels must answer as the whole model does whose layers take no notice of
+them. Whatever ``forward`` does with the channels in between (moves, pads, slices or mixes them), a
+wrong idea of it shows as another shape, an exception or another answer.
+
+A norm over all of the channels (a LayerNorm, or a GroupNorm of one group) is left out of this: it only
+scales and shifts in both, and in the pruned model it takes its mean and variance over what is left.
 """
 
 from __future__ import annotations
@@ -25,7 +28,24 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, torch.Tensor]
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
-"""Largest accepted difference, over the largest magnitude of the answer."""
+"""Largest accepted difference, over what the answer varies by."""
+
+ROUNDING = {"float64": 1e-13, "float32": 3e-5}
+"""What rounding may make of an answer, over its largest magnitude: some hundred times the machine epsilon."""
+
+UNRESOLVED = 0.05
+"""Of what the answer varies by: where rounding may reach this, nothing can be told from it."""
+
+OTHER_ANSWERS = (
+    "without some of their channels the answers are others than when the layers that read them ignore "
+    "these: forward moves, pads, slices or mixes channels in a way that cannot be followed"
+)
+
+UNTOLD = (
+    "the answer '{name}' varies by {varies:.2g} around {level:.2g}, too little for {dtype} to show "
+    "whether removing them is right. Where forward runs in float64 too (without a fixed dtype, as "
+    "in .float()), it can be told"
+)
 
 NOISE = 0.05
 """Of what is added to each tensor of the copy that cuts are tried on, over its own magnitude."""
@@ -66,11 +86,14 @@ def prepare(
     Raises:
         BuildError: It answers the same batch differently when asked twice.
     """
+    import torch
+
     if seed is not None:
         batches = _in_double(module, batches)
         _stir(module, outputs, batches, seed)
     answers = [_run(module, outputs, batch) for batch in batches]
-    if _difference(answers[0], _run(module, outputs, batches[0])) > 0:
+    again = _run(module, outputs, batches[0])
+    if not all(torch.equal(again[name], answer) for name, answer in answers[0].items()):
         raise BuildError(
             "the model answers the same examples differently when it is asked twice, so it cannot be "
             "checked that pruning is right. Make forward deterministic in evaluation mode."
@@ -78,18 +101,24 @@ def prepare(
     return Trial(module, outputs, tuple(batches), project_dir, tuple(answers))
 
 
-def first_obstacle(trial: Trial, cuts: Sequence[Cut], before: Sequence[Cut] = ()) -> str | None:
+def first_obstacle(
+    trial: Trial, cuts: Sequence[Cut], before: Sequence[Cut] = (), resolved: bool = True
+) -> str | None:
     """Why ``cuts`` must not be made together; None when they can be. Leaves the module as it was.
 
     Args:
         trial: The module, without what ``before`` took.
         cuts: What is to be removed.
         before: What is gone from the module already.
+        resolved: Whether it is an obstacle that rounding could hide a mistake.
     """
     module = trial.module
+    answers = []
     for batch, whole in zip(trial.batches, trial.answers, strict=True):
         with restored(module, touched(cuts)):
             scale_only(module, cuts)
+            normed = any(cut.coupling.norms for cut in cuts)
+            reference = _run(module, trial.outputs, batch) if normed else whole
             ignore(module, cuts, before)
             ignoring = _run(module, trial.outputs, batch)
         with restored(module, touched(cuts)), _Calls(module) as calls:
@@ -105,14 +134,8 @@ def first_obstacle(trial: Trial, cuts: Sequence[Cut], before: Sequence[Cut] = ()
                 )
         if {k: v.shape for k, v in pruned.items()} != {k: v.shape for k, v in whole.items()}:
             return "the shape of the model's output depends on their channels"
-        tolerance = max((TOLERANCE[_dtype(v)] for v in whole.values()), default=0.0)
-        if _difference(ignoring, pruned) > tolerance:
-            return (
-                "without some of their channels the answers are others than when the layers that read "
-                "them ignore these: forward moves, pads, slices or mixes channels in a way that cannot "
-                "be followed"
-            )
-    return None
+        answers.append((reference, ignoring, pruned))
+    return _differs(answers, resolved)
 
 
 def unfelt(trial: Trial, couplings: Iterable[Coupling]) -> set[str]:
@@ -216,27 +239,58 @@ def _run(module: torch.nn.Module, outputs: tuple[str, ...], batch: Tensors) -> T
         return name_outputs(call_module(module, batch), outputs)
 
 
-def _difference(one: Tensors, other: Tensors) -> float:
-    """Largest difference over the largest magnitude in the tensor; infinite for a NaN in one."""
+def _differs(answers: Sequence[tuple[Tensors, Tensors, Tensors]], resolved: bool) -> str | None:
+    """Why the pruned model is not the one that ignores the channels; None when it is.
+
+    Args:
+        answers: For each batch, of the whole model, of the one that ignores them, and of the pruned.
+        resolved: Whether it is a reason that rounding could hide a difference.
+    """
     import torch
 
-    largest = 0.0
-    for name, wanted in one.items():
-        found = other[name]
-        if not wanted.is_floating_point():
-            largest = max(largest, 0.0 if torch.equal(wanted, found) else float("inf"))
+    flat = told = False
+    for name in answers[0][0]:
+        whole, ignoring, pruned = ([batch[which][name] for batch in answers] for which in range(3))
+        if not whole[0].is_floating_point():
+            if not all(map(torch.equal, ignoring, pruned)):
+                return OTHER_ANSWERS
             continue
-        if not wanted.numel():
+        dtype = str(whole[0].dtype).removeprefix("torch.")
+        error = _farthest(ignoring, pruned)
+        # By what the answer varies and not by its level: a large bias could hide any mistake.
+        varies = max(_farthest(ignoring, whole), _spread(whole))
+        if error == varies == 0:  # nothing of the input reaches it
+            flat = True
             continue
-        scale = float(wanted.abs().max()) or 1.0
-        error = float((found - wanted).abs().max()) / scale
-        largest = max(largest, error if error == error else float("inf"))  # noqa: PLR0124
-    return largest
+        level = max(_largest(v) for v in (*whole, *ignoring))
+        rounding = ROUNDING.get(dtype, 2 * torch.finfo(whole[0].dtype).eps) * level
+        if not error <= max(TOLERANCE.get(dtype, 1e-3) * varies, rounding):  # NaN is none
+            return OTHER_ANSWERS
+        if resolved and rounding > UNRESOLVED * varies:
+            return UNTOLD.format(name=name, varies=varies, level=level, dtype=dtype)
+        told = True
+    if resolved and flat and not told:
+        return "no answer varies on the examples tried, so it cannot be checked that removing them is right"
+    return None
 
 
-def _dtype(tensor: torch.Tensor) -> str:
-    name = str(tensor.dtype).removeprefix("torch.")
-    return name if name in TOLERANCE else "float32"
+def _farthest(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> float:
+    return max(_largest(one - other) for one, other in zip(some, others, strict=True))
+
+
+def _spread(answers: Sequence[torch.Tensor]) -> float:
+    """Farthest that any number of an answer is from itself on another example."""
+    import torch
+
+    rows = [answer if answer.ndim else answer[None] for answer in answers]
+    if len({row.shape[1:] for row in rows}) == 1:
+        rows = [torch.cat(rows)]
+    return max(_largest(row.amax(0) - row.amin(0)) if row.numel() else 0.0 for row in rows)
+
+
+def _largest(tensor: torch.Tensor) -> float:
+    """Largest magnitude."""
+    return float(tensor.abs().max()) if tensor.numel() else 0.0
 
 
 class _Calls:

@@ -56,15 +56,22 @@ def leave_gradients(
     student = Respondent(module, outputs, task, fixed_batch, context.project_dir)
     objective = Objective(task, alpha=0.0, temperature=1.0, smoothing=0.0, scale=material.scale())
     parameters = [p for p in module.parameters() if p.is_floating_point()]
+    frozen = [p for p in parameters if not p.requires_grad]
     totals = [torch.zeros_like(p) for p in parameters]
     batches = [b for b in in_order(rows, fixed_batch or BATCH) if fixed_batch in {None, len(b)}]
-    with torch.enable_grad():
-        for batch in batches:
-            answer = student.answer(material.inputs(batch))
-            loss = objective.loss(answer, material.targets(batch), None)
-            found = torch.autograd.grad(loss, parameters, allow_unused=True)
-            for total, gradient in zip(totals, found, strict=True):
-                if gradient is not None:
-                    total.add_(gradient.abs())
+    try:
+        for parameter in frozen:  # what is not trained can be removed all the same
+            parameter.requires_grad_(True)
+        with torch.enable_grad():
+            for batch in batches:
+                answer = student.answer(material.inputs(batch))
+                loss = objective.loss(answer, material.targets(batch), None)
+                found = torch.autograd.grad(loss, parameters, allow_unused=True)
+                for total, gradient in zip(totals, found, strict=True):
+                    if gradient is not None:
+                        total.add_(gradient.abs())
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
     for parameter, total in zip(parameters, totals, strict=True):
         parameter.grad = total / max(1, len(batches))

@@ -43,7 +43,7 @@ class CostModel:
 
         Args:
             module: As it was at first, in evaluation mode.
-            inputs: A batch, by name; the first example counts.
+            inputs: A batch, by name.
             couplings: That cuts may be made of.
         """
         self.whole = count_cost(module, inputs)
@@ -131,7 +131,7 @@ def _layer_cost(layer: torch.nn.Module, macs: int) -> LayerCost:
 
 
 def _layer_macs(module: torch.nn.Module, inputs: Tensors, names: set[str]) -> dict[str, int]:
-    """MACs of one example in each Linear and convolution."""
+    """MACs of one example in each Linear and convolution: their mean over the batch."""
     import torch
     from torch import nn
 
@@ -158,8 +158,9 @@ def _layer_macs(module: torch.nn.Module, inputs: Tensors, names: set[str]) -> di
     ]
     try:
         with torch.no_grad():
-            call_module(module, {name: tensor[:1] for name, tensor in inputs.items()})
+            call_module(module, inputs)
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    examples = len(next(iter(inputs.values())))
+    return {name: macs // examples for name, macs in found.items()}

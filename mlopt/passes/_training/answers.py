@@ -6,16 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlopt.errors import BuildError
-from mlopt.types.task import Task
+from mlopt.types.task import ATTENTION_MASK, NO_TOKEN, Task
 
 if TYPE_CHECKING:
     import torch
 
     Tensors = Mapping[str, torch.Tensor]
-
-ATTENTION_MASK = "attention_mask"
-NO_TOKEN = -1e9
-"""The logit of padding, where a softmax gives 0."""
 
 
 def answer_of(task: Task, outputs: Tensors, inputs: Tensors) -> torch.Tensor:

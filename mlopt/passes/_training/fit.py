@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlopt.errors import BuildError
-from mlopt.passes._training.losses import IGNORED, is_single_logit
-from mlopt.types.task import Task
+from mlopt.passes._training.losses import is_single_logit
+from mlopt.types.task import IGNORED, Task
 
 if TYPE_CHECKING:
     import torch

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mlopt.types.task import Task
+from mlopt.types.task import IGNORED, Task
 
 if TYPE_CHECKING:
     import torch
-
-IGNORED = -100
-"""The label of a token that does not count."""
 
 
 class Objective(NamedTuple):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlopt.frameworks.cost import count_cost
 from mlopt.frameworks.torch_module import as_tensors, save_module
+from mlopt.passes._stored import check_reload, stored_copy
 from mlopt.passes._training.history import History
 from mlopt.types.artifact import Artifact
 from mlopt.types.passes import Draft, PassContext
@@ -33,10 +34,15 @@ def trained_draft(
         context: Gives the workspace, and an example to count the cost on.
         history: Of its training.
         facts: More of them.
+
+    Raises:
+        BuildError: The stored module does not load again to what it was.
     """
     inputs = artifact.manifest.inputs
-    example = next(iter(context.data("training", fixed_batch(inputs) or 1)))
-    cost = count_cost(module, as_tensors(example))
+    # The examples that every step is counted on: texts differ in length, and so in MACs.
+    example = as_tensors(next(iter(context.data("selection", fixed_batch(inputs) or 2))))
+    cost = count_cost(module, example)
+    check_reload(module, stored_copy(module, model, artifact, context), [example], context)
     return Draft(
         main=save_module(module, model, context.workspace),
         inputs=inputs,

@@ -50,6 +50,7 @@ def batches(
     inputs: tuple[str, ...],
     file: Path,
     place: str,
+    quoted: bool,
 ) -> Iterator[Batch]:
     """A file in batches.
 
@@ -59,6 +60,7 @@ def batches(
         inputs: Names of the model's inputs.
         file: What paths of images are relative to the directory of.
         place: Where in mlopt.yaml the split stands.
+        quoted: Whether the file tells the text "1" from the number 1.
 
     Raises:
         DataError: A column is missing, or a value is not what its column holds.
@@ -67,7 +69,9 @@ def batches(
     if first is None:
         return
     layout = _layout(columns, tuple(first.values), inputs, f"{place}: {file.name}")
-    kind = _kind_of_target(rows(), layout.target)
+    kind = _kind_of_target(rows(), layout.target, quoted)
+    if kind is int and not quoted and layout.raw and len(layout.target) == 1:
+        kind = str  # what reads texts or images may call its labels "1" to "5"
     iterator = rows()
     while chunk := list(islice(iterator, ROWS_A_BATCH)):
         yield _batch(chunk, layout, kind, file.parent)
@@ -121,24 +125,26 @@ def _by_name(
     )
 
 
-def _kind_of_target(rows: Iterator[Row], columns: list[str]) -> type:
+def _kind_of_target(rows: Iterator[Row], columns: list[str], quoted: bool) -> type:
     """``int`` if all targets are whole numbers, ``float`` if all are numbers, else ``str``."""
     kind: type = int
     if columns:
         for row in rows:
             for value in (_value(row, name) for name in columns):
                 for kind_here in (int, float, str):
-                    if _fits(value, kind_here):
+                    if _fits(value, kind_here, quoted):
                         kind = max(kind, kind_here, key=(int, float, str).index)
                         break
     return kind
 
 
-def _fits(value: Any, kind: type) -> bool:
+def _fits(value: Any, kind: type, quoted: bool) -> bool:
     if kind is str:
         return True
     if isinstance(value, list):
-        return all(_fits(one, kind) for one in value)
+        return all(_fits(one, kind, quoted) for one in value)
+    if quoted and isinstance(value, str):
+        return False
     if isinstance(value, bool) or (kind is int and isinstance(value, float)):
         return False
     try:
@@ -175,6 +181,7 @@ def _numbers(rows: Sequence[Row], names: list[str]) -> Any:
     found: list[Any] = []
     for row in rows:
         own = [_number(_value(row, name), name, row.place) for name in names]
+        _require_one_shape(own, names, row.place)
         if found and np.shape(own) != np.shape(found[0]):
             raise DataError(
                 f"{row.place}: '{', '.join(names)}' has shape {list(np.shape(own[0]))}, and "
@@ -183,6 +190,15 @@ def _numbers(rows: Sequence[Row], names: list[str]) -> Any:
         found.append(own)
     array = np.asarray(found)
     return array[:, 0] if len(names) == 1 else array
+
+
+def _require_one_shape(own: Sequence[Any], names: Sequence[str], place: str) -> None:
+    for name, array in zip(names, own, strict=True):
+        if array.shape != own[0].shape:
+            raise DataError(
+                f"{place}: '{names[0]}' has shape {list(own[0].shape)}, and '{name}' has shape "
+                f"{list(array.shape)}. Columns of one input must have one shape: correct 'columns'."
+            )
 
 
 def _number(value: Any, name: str, place: str) -> Any:

@@ -49,7 +49,7 @@ class CsvData(DataSource):
         """
         path = project_dir / self.csv
         rows = lambda: _rows(path, self.delimiter, place)  # noqa: E731  # read more than once
-        return batches(rows, self.columns, inputs, path, place)
+        return batches(rows, self.columns, inputs, path, place, quoted=False)
 
 
 def _rows(path: Path, delimiter: str, place: str) -> Iterator[Row]:

@@ -43,7 +43,8 @@ class JsonlData(DataSource):
             DataError: A line is no JSON object, or its values are not what the columns hold.
         """
         path = project_dir / self.jsonl
-        return batches(lambda: _rows(path, place), self.columns, inputs, path, place)
+        rows = lambda: _rows(path, place)  # noqa: E731  # read more than once
+        return batches(rows, self.columns, inputs, path, place, quoted=True)
 
 
 def _rows(path: Path, place: str) -> Iterator[Row]:

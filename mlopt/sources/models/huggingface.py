@@ -23,6 +23,7 @@ from mlopt.frameworks.optimum_config import input_specs, output_axes
 from mlopt.frameworks.torch_module import as_tensors, call_module, name_outputs, save_module
 from mlopt.sources.models._base import ModelSource, output_specs
 from mlopt.sources.preprocessing import Preprocessor, preprocessor_of
+from mlopt.sources.saved import code_problem
 from mlopt.types.artifact import Format
 from mlopt.types.passes import Draft
 from mlopt.types.task import Task
@@ -123,6 +124,8 @@ class HuggingFaceModel(ModelSource):
             return
         if (problem := config_problem(directory, self._model)) is not None:
             yield "task" if problem.startswith(f"'{self.hf_task}'") else "huggingface", problem
+        elif (problem := code_problem(directory, self._model)) is not None:
+            yield "huggingface", problem
         elif not _weights_in(directory):
             yield (
                 "huggingface",
