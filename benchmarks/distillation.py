@@ -137,8 +137,7 @@ def report(whole: float, runs: Sequence[Trained], prepared: Prepared, epochs: in
         f"{_verdict(difference)} Intervals are Student's over the seeds; they say how training "
         f"varies on this holdout, not how far another one would differ.",
         "",
-        f"An epoch took {_seconds(runs, 'finetune', epochs):.1f} s without the teacher and "
-        f"{_seconds(runs, 'distill', epochs):.1f} s with it. {environment.cpu}, "
+        f"{environment.cpu}, "
         f"{environment.cpus} cores; {libraries}. Made by `benchmarks/distillation.py`.",
         "",
     ]
@@ -148,10 +147,6 @@ def report(whole: float, runs: Sequence[Trained], prepared: Prepared, epochs: in
 def facts(artifact: Artifact) -> dict[str, Any]:
     """What the last step of an artifact found."""
     return artifact.manifest.lineage[-1].facts
-
-
-def _seconds(runs: Sequence[Trained], way: str, epochs: int) -> float:
-    return float(np.mean([run.seconds[way] for run in runs])) / epochs
 
 
 def _verdict(difference: Estimate) -> str:

@@ -60,8 +60,8 @@ def check_reload(
         again, model = load_module(stored, context.project_dir)
         for batch in batches:
             with torch.inference_mode():
-                wanted = name_outputs(call_module(module, batch), model.outputs)
-                found = name_outputs(call_module(again, batch), model.outputs)
+                wanted = name_outputs(call_module(module, _copied(batch)), model.outputs)
+                found = name_outputs(call_module(again, _copied(batch)), model.outputs)
             for name, answer in wanted.items():
                 if not torch.equal(answer, found[name]):
                     raise BuildError(
@@ -75,3 +75,8 @@ def check_reload(
     except Exception as e:
         reason = str(e) if isinstance(e, MloptError) else describe(e, context.project_dir)
         raise BuildError(f"the model does not load again: {reason}") from e
+
+
+def _copied(batch: Tensors) -> Tensors:
+    """The same batch, for a forward that may work in place on what it is given."""
+    return {name: tensor.clone() for name, tensor in batch.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -27,7 +28,10 @@ from mlopt.errors import BuildError
 from mlopt.frameworks.torch_module import load_module
 from mlopt.passes._training import TrainingOptions, train
 from mlopt.pipeline.seal import seal
+from mlopt.store.padding import Padding
+from mlopt.store.snapshot import SnapshotWriter
 from mlopt.types.artifact import Artifact, LineageStep
+from mlopt.types.tensors import TensorSpec
 
 NOISE = """
 import numpy as np
@@ -344,8 +348,6 @@ def test_a_last_batch_of_one_is_left_out_where_a_batch_norm_could_not_stand_it(
 
 
 def test_a_model_with_a_fixed_batch_trains_on_whole_batches_of_that_size(school: School) -> None:
-    from mlopt.types.tensors import TensorSpec
-
     insists = MLP.replace(
         "        return self.head",
         "        assert len(x) in (1, 2, 8), len(x)\n        return self.head",
@@ -356,6 +358,78 @@ def test_a_model_with_a_fixed_batch_trains_on_whole_batches_of_that_size(school:
     training = apply("finetune", model, school.context(), learning_rate=0.01).facts["training"]
 
     assert len(training["epochs"]) == 4
+
+
+def test_a_model_that_works_in_place_on_its_input_is_trained(school: School) -> None:
+    code = MLP.replace("        return self.head", "        x.mul_(0.5)\n        return self.head")
+    apply("finetune", school.model(code), school.context(), epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("count", "fixed", "options", "reason"),
+    [
+        (
+            2,
+            None,
+            {},
+            r"has 2 examples, and 1 of them is set aside for validation: a batch has at least 2 "
+            r"\(a BatchNorm needs as many\), and 1 is left",
+        ),
+        (1, None, {}, r"has 1 example, and 0 of them are set aside .* at least 2 .* and 1 is left"),
+        (6, 8, {}, r"a batch has at least 8 \(the model's fixed batch size\), and 5 are left"),
+        (40, None, {"batch_size": 1}, "'batch_size' is 1, and a model with a BatchNorm .* least 2"),
+    ],
+)
+def test_too_few_examples_for_a_batch_are_refused_with_how_many_it_takes(
+    tmp_path: Path, count: int, fixed: int | None, options: dict[str, Any], reason: str
+) -> None:
+    school = School(tmp_path, *classified(0, 8))
+    inputs, targets = classified(0, count)
+    shutil.rmtree(tmp_path / "training")
+    school.bench.add_split("training", {"x": inputs}, targets)
+    shape = (TensorSpec(name="x", dtype="float32", shape=(fixed or "batch", 4)),)
+
+    with pytest.raises(BuildError, match=reason):
+        apply("finetune", school.bench.source(MLP, shape), school.context(), **options)
+
+
+TOKENS = """
+from torch import nn
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(1, 2)
+
+    def forward(self, x, attention_mask):
+        return self.head(x[:, :, None])
+
+def build():
+    return Model()
+"""
+
+
+def test_the_cost_is_counted_on_the_batch_that_the_source_was_counted_on(tmp_path: Path) -> None:
+    school = School(tmp_path, *classified(0, 8))
+    padding = Padding(mask="attention_mask", columns=("x", "attention_mask"))
+    for split, lengths in (("selection", [3, 5, 7]), ("training", [2, 8, 8, 8])):
+        shutil.rmtree(tmp_path / split)
+        mask = (np.arange(8) < np.array(lengths)[:, None]).astype(np.int64)
+        x = mask.astype(np.float32) + np.arange(len(mask), dtype=np.float32)[:, None]
+        with SnapshotWriter(tmp_path / split, padding) as writer:
+            writer.append({"x": x, "attention_mask": mask}, np.where(mask, 1, -100))
+            writer.finish()
+    school.says(task="token_classification", metric="token_accuracy")
+    kinds = {"x": "float32", "attention_mask": "int64"}
+    inputs = tuple(
+        TensorSpec.model_validate({"name": n, "dtype": k, "shape": ("batch", "tokens")})
+        for n, k in kinds.items()
+    )
+    model = school.bench.source(TOKENS, inputs)
+
+    draft = apply("finetune", model, school.context(), epochs=1)
+
+    assert draft.facts["macs"] == 5 * 2  # the longer one of the first two of selection
 
 
 @pytest.mark.parametrize(

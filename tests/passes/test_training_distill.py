@@ -241,6 +241,43 @@ def test_a_split_without_targets_teaches_by_the_teacher_alone(tmp_path: Path) ->
         apply("distill", model, school.context())
 
 
+def test_a_student_that_would_load_with_other_random_tensors_is_refused(school: School) -> None:
+    random = MLP.replace("from torch import nn", "import torch\nfrom torch import nn")
+    random = random.replace(
+        "        self.head",
+        "        self.register_buffer('mix', torch.rand(width), persistent=False)\n        self.head",
+        1,
+    ).replace("self.hidden(x))", "self.hidden(x) * self.mix)")
+    with_student(school, random)
+    with pytest.raises(
+        BuildError, match=r"'output' when it is loaded again: .* as a persistent buffer"
+    ):
+        apply("distill", school.model(), school.context(), epochs=1)
+
+    with_student(school, random.replace(", persistent=False", ""))
+    sys.modules.pop(f"small_{school.bench.directory.name}", None)
+    apply("distill", school.model(), school.context(), epochs=1)
+
+
+def test_a_teacher_that_works_in_place_does_not_change_what_the_student_sees(
+    tmp_path: Path,
+) -> None:
+    found = []
+    for place, forward in (("kept", "x = x * 0"), ("inplace", "x.mul_(0)")):
+        (tmp_path / place).mkdir()
+        school = with_student(School(tmp_path / place, *classified(0, 60)))
+        name = f"same_{place}_{tmp_path.name}"
+        (school.bench.project / f"{name}.py").write_text("def same(inputs):\n    return inputs\n")
+        school.says(augment=f"{name}:same")
+        line = "        return self.head"
+        model = school.model(MLP.replace(line, f"        {forward}\n{line}"))
+        context = school.context()
+        apply("distill", model, context, epochs=2)
+        found.append(weights(context))
+
+    assert same_bits(*found)
+
+
 HEADS = """
 import torch
 from torch import nn

@@ -86,6 +86,25 @@ def test_label_smoothing_gives_a_share_of_the_label_to_all_classes() -> None:
     assert value(cross_entropy(tensor(outputs), tensor(labels), 0.3)) == pytest.approx(expected)
 
 
+def test_label_smoothing_gives_nothing_to_padding() -> None:
+    start, end, truth = logits(2, 4), logits(2, 4), np.array([[0, 2], [1, 1]])
+    padded = [np.concatenate([z, logits(2, 2)], axis=1) for z in (start, end)]
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0]] * 2)
+    whole, cut = (
+        answer_of("question_answering", {"start": tensor(s), "end": tensor(e)}, inputs)
+        for s, e, inputs in ((*padded, {"attention_mask": mask}), (start, end, {}))
+    )
+
+    found = cross_entropy(whole.requires_grad_(), tensor(truth), 0.3)
+    found.backward()
+
+    assert value(found.detach()) == pytest.approx(
+        value(cross_entropy(cut, tensor(truth), 0.3)), rel=1e-5
+    )
+    assert whole.grad is not None
+    assert whole.grad[:, :, 4:].abs().max() == 0
+
+
 def test_label_smoothing_of_a_single_logit_is_that_of_two_classes() -> None:
     outputs, labels = logits(6, 1), np.array([0, 1, 1, 0, 1, 0])
     both = np.concatenate([np.zeros((6, 1)), outputs], axis=1)
@@ -107,6 +126,16 @@ def test_tokens_without_a_label_count_neither_against_the_labels_nor_against_the
     )
 
     assert value(found) == pytest.approx((of_labels + of_teacher) / 2)
+
+
+def test_without_labels_padding_does_not_count_against_the_teacher() -> None:
+    outputs, taught = tensor(logits(2, 3, 4)), tensor(logits(2, 3, 4))
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    kept = mask != 0
+
+    found = objective("token_classification", alpha=1.0).loss(outputs, None, taught, mask)
+
+    assert value(found) == pytest.approx(value(softened_divergence(outputs[kept], taught[kept], 2)))
 
 
 def test_a_batch_in_which_no_token_counts_has_no_loss() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlopt.errors import BuildError
-from mlopt.passes._training.carve import carve
+from mlopt.passes._training.carve import Parts, carve
 from mlopt.passes._training.fit import check_answers_agree, check_fit
-from mlopt.passes._training.forward import Respondent
+from mlopt.passes._training.forward import Respondent, copied
 from mlopt.passes._training.history import finite
 from mlopt.passes._training.losses import Objective
 from mlopt.passes._training.material import Augmentation, Material, batches_of, shuffled
@@ -69,8 +69,9 @@ class Course:
         self.steps = len(self._cut(parts.training))
         if self.steps == 0:
             raise BuildError(
-                f"the training split has {len(arrays.hashes)} examples, and {len(parts.validation)} "
-                f"of them are set aside for validation: too few for one batch of {self._size}"
+                _no_batch(
+                    parts, student.fixed_batch or self._least, student.fixed_batch, self._size
+                )
             )
         reference = context.training.augment
         self._augment = None if reference is None else Augmentation(reference, context.project_dir)
@@ -96,7 +97,11 @@ class Course:
         varied = inputs if self._augment is None else self._augment(inputs)
         taught = None
         if self._lessons is not None:
-            taught = self._lessons.varied(varied) if self._augment else self._lessons.unvaried(rows)
+            taught = (
+                self._lessons.varied(copied(varied))
+                if self._augment
+                else self._lessons.unvaried(rows)
+            )
         return self._loss(self._student.answer(varied), rows, taught)
 
     def validate(self) -> Validation:
@@ -121,7 +126,7 @@ class Course:
         if self.units is not None:
             targets = None if targets is None else self.units.standard(targets)
             taught = None if taught is None else self.units.standard(taught)
-        return self._objective.loss(answers, targets, taught)
+        return self._objective.loss(answers, targets, taught, self.material.mask(rows))
 
     def _choose_units(self) -> Units | None:
         """Standard ones for a regression, by its targets or else by what its teacher answers."""
@@ -150,8 +155,12 @@ class Course:
 
     def _cut(self, rows: Array) -> list[Array]:
         """Batches; of one example none where a BatchNorm would be left without a variance."""
-        least = 2 if _has_batch_norm(self._student.module) else 1
-        return batches_of(rows, self._size, self._student.fixed_batch is not None, least)
+        return batches_of(rows, self._size, self._student.fixed_batch is not None, self._least)
+
+    @property
+    def _least(self) -> int:
+        """Examples that the module can be trained on at once."""
+        return 2 if _has_batch_norm(self._student.module) else 1
 
     def _ask(
         self,
@@ -216,6 +225,19 @@ def _no_targets(task: Task, teacher: Teacher | None) -> str:
         )
     alone = "" if teacher is None else ", or set 'alpha' to 1, to learn from the teacher alone"
     return f"the training split has no targets: let data.training yield them{alone}"
+
+
+def _no_batch(parts: Parts, least: int, fixed: int | None, size: int) -> str:
+    """Why there is not one batch to train on."""
+    if size < least:
+        return f"'batch_size' is {size}, and a model with a BatchNorm trains on at least {least}"
+    left, aside = (len(part) for part in parts)
+    why = "the model's fixed batch size" if fixed is not None else "a BatchNorm needs as many"
+    return (
+        f"the training split has {left + aside} example{'' if left + aside == 1 else 's'}, and "
+        f"{aside} of them {'is' if aside == 1 else 'are'} set aside for validation: a batch has at "
+        f"least {least} ({why}), and {left} {'is' if left == 1 else 'are'} left"
+    )
 
 
 def _has_batch_norm(module: torch.nn.Module) -> bool:

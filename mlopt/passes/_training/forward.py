@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     Tensors = dict[str, torch.Tensor]
 
 
+def copied(inputs: Tensors) -> Tensors:
+    """The same batch for another module: a forward may work in place on what it is given."""
+    return {name: tensor.clone() for name, tensor in inputs.items()}
+
+
 class Respondent(NamedTuple):
     """A module and how it is asked.
 

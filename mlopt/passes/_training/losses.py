@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mlopt.types.task import IGNORED, Task
+from mlopt.types.task import IGNORED, NO_TOKEN, Task
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +36,7 @@ class Objective(NamedTuple):
         outputs: torch.Tensor,
         targets: torch.Tensor | None,
         taught: torch.Tensor | None,
+        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The loss of a batch.
 
@@ -44,22 +45,25 @@ class Objective(NamedTuple):
             targets: Shape (N, ...); needed where ``alpha`` is below 1.
             taught: Outputs of the teacher, of the student's shape; needed where ``alpha`` is above
                 0.
+            mask: 0 where a text is padded, shape (N, T); says which tokens count where no targets
+                do.
         """
         total = outputs.new_zeros(())
         if taught is not None and self.alpha > 0:
-            counts = targets if self.task == "token_classification" else None
-            total = total + self.alpha * self._against_teacher(outputs, taught, counts)
+            kept = None
+            if self.task == "token_classification":
+                kept = tokens_that_count(outputs, targets, mask)
+            total = total + self.alpha * self._against_teacher(outputs, taught, kept)
         if targets is not None and self.alpha < 1:
             total = total + (1 - self.alpha) * self._against_targets(outputs, targets)
         return total
 
     def _against_teacher(
-        self, outputs: torch.Tensor, taught: torch.Tensor, counts: torch.Tensor | None
+        self, outputs: torch.Tensor, taught: torch.Tensor, kept: torch.Tensor | None
     ) -> torch.Tensor:
         if self.task in {"regression", "feature_extraction"}:
             return standardised_error(outputs, taught, self.scale)
-        if counts is not None:
-            kept = counts != IGNORED
+        if kept is not None:
             outputs, taught = outputs[kept], taught[kept]
         if is_single_logit(self.task, outputs):
             return softened_bernoulli_divergence(outputs, taught, self.temperature)
@@ -71,6 +75,26 @@ class Objective(NamedTuple):
         if is_single_logit(self.task, outputs):
             return binary_cross_entropy(outputs, targets, self.smoothing)
         return cross_entropy(outputs, targets, self.smoothing)
+
+
+def tokens_that_count(
+    outputs: torch.Tensor, targets: torch.Tensor | None, mask: torch.Tensor | None
+) -> torch.Tensor | None:
+    """Those with a label; without labels, those that are no padding; None where all count.
+
+    Args:
+        outputs: Logits, shape (N, T, C).
+        targets: Labels, shape (N, T).
+        mask: 0 where a text is padded, shape (N, T); of another shape, it is about other tokens.
+
+    Returns:
+        Whether each counts, shape (N, T).
+    """
+    if targets is not None:
+        return targets != IGNORED
+    if mask is None or mask.shape != outputs.shape[:2]:
+        return None
+    return mask != 0
 
 
 def is_single_logit(task: Task, outputs: torch.Tensor) -> bool:
@@ -125,18 +149,20 @@ def cross_entropy(outputs: torch.Tensor, targets: torch.Tensor, smoothing: float
         outputs: Logits, shape (..., C): (N, C), (N, T, C) or, for the two ends of an answer,
             (N, 2, T).
         targets: Labels, shape (...).
-        smoothing: Share of the label's weight that goes to all classes alike.
+        smoothing: Share of the label's weight that goes to all classes alike, padding left out: its
+            probability is 0, and the logarithm of that would be all of the loss.
     """
     from torch.nn import functional
 
-    total = functional.cross_entropy(
-        outputs.reshape(-1, outputs.shape[-1]),
-        targets.reshape(-1),
-        ignore_index=IGNORED,
-        label_smoothing=smoothing,
-        reduction="sum",
-    )
-    return total / (targets != IGNORED).sum().clamp(min=1)
+    rows, labels = outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1)
+    kept = labels != IGNORED
+    total = functional.cross_entropy(rows, labels, ignore_index=IGNORED, reduction="sum")
+    if smoothing > 0:
+        possible = rows > NO_TOKEN / 2
+        logarithms = functional.log_softmax(rows, dim=-1).masked_fill(~possible, 0)
+        even = -logarithms.sum(dim=-1) / possible.sum(dim=-1).clamp(min=1)
+        total = (1 - smoothing) * total + smoothing * even[kept].sum()
+    return total / kept.sum().clamp(min=1)
 
 
 def binary_cross_entropy(

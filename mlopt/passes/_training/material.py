@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlopt.errors import BuildError, MloptError
 from mlopt.passes._training.carve import Parts
 from mlopt.types.passes import SplitArrays
-from mlopt.types.task import Task
+from mlopt.types.task import ATTENTION_MASK, Task
 from mlopt.workers.usercode import describe, load_object
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class Material:
     def inputs(self, rows: Array) -> Tensors:
         """Inputs by name, shape (len(rows), ...)."""
         return {name: _own_tensor(array[rows]) for name, array in self._arrays.inputs.items()}
+
+    def mask(self, rows: Array) -> torch.Tensor | None:
+        """Which tokens are no padding, shape (len(rows), T); None where nothing says so."""
+        array = self._arrays.inputs.get(ATTENTION_MASK)
+        return None if array is None else _own_tensor(array[rows])
 
     def targets(self, rows: Array) -> torch.Tensor | None:
         """Labels as integers, values as floats; None where the split has none."""
