@@ -17,7 +17,9 @@ def bca_interval(
     As in Efron & Tibshirani, An Introduction to the Bootstrap (1993), equations 14.9 to 14.14.
 
     It falls back to the percentile interval where BCa is not defined: no acceleration, all
-    replicates on one side of the value, or adjusted levels out of range.
+    replicates on one side of the value, or adjusted levels out of range. Where an adjusted level
+    asks for more than the extreme replicates (as where nearly all of them lie on one side, and both
+    levels move to one end), each end is the farther one of the two intervals.
 
     Args:
         value: The statistic on the sample itself.
@@ -62,4 +64,6 @@ def _levels(
     if (stretch <= 0).any():
         return _TAILS
     levels: NDArray[np.float64] = special.ndtr(bias + shifted / stretch)
+    if levels[0] < 1 / replicates.size or levels[1] > 1 - 1 / replicates.size:
+        return np.array([min(levels[0], _TAILS[0]), max(levels[1], _TAILS[1])])
     return levels

@@ -8,6 +8,8 @@ import math
 
 from scipy import optimize, special
 
+from mlopt.types.estimate import Estimate
+
 _MAX_EXAMPLES = 10_000_000
 
 
@@ -51,6 +53,20 @@ def mcnemar_exact(gained: int, lost: int) -> float:
     """
     _require_counts(gained, lost, max(gained + lost, 1))
     return min(1.0, 2 * float(special.bdtr(min(gained, lost), gained + lost, 0.5)))
+
+
+def mcnemar_one_sided(gained: int, lost: int) -> float:
+    """The p-value of "the candidate is worse", from the exact binomial distribution.
+
+    The probability of at least `lost` of the discordant examples being lost, when each falls on
+    either side with probability 1/2 (McNemar, Psychometrika 12 (1947) 153-157). It is 1 when there
+    is none.
+
+    Raises:
+        ValueError: If a count is negative.
+    """
+    _require_counts(gained, lost, max(gained + lost, 1))
+    return float(special.bdtr(gained, gained + lost, 0.5))
 
 
 def smallest_provable_drop(n: int, confidence: float = 0.95) -> float:
@@ -100,6 +116,44 @@ def examples_needed(gained: int, lost: int, n: int, max_drop: float) -> int | No
         middle = (low + high) // 2
         low, high = (low, middle) if settled(middle) else (middle, high)
     return high
+
+
+def examples_needed_from_interval(
+    delta: Estimate, n: int, max_drop: float, *, higher_is_better: bool
+) -> int | None:
+    """How many examples would settle non-inferiority of a metric that is not right or wrong.
+
+    If the delta stays as it is, each half of its interval shrinks with the square root of the
+    number of examples; settled means what it means in `examples_needed`.
+
+    Args:
+        delta: Candidate minus baseline, with its 95% interval.
+        n: The examples at hand.
+        max_drop: How much worse the metric may become, 0 or more, in its unit.
+        higher_is_better: Whether the metric worsens by falling.
+
+    Returns:
+        As `examples_needed`; None also where there is no interval.
+
+    Raises:
+        ValueError: If n is not positive or `max_drop` is negative.
+    """
+    if n < 1:
+        raise ValueError(f"n must be positive, got {n}")
+    if not max_drop >= 0:
+        raise ValueError(f"max_drop must be 0 or more, got {max_drop}")
+    if delta.low is None or delta.high is None:
+        return None
+    sign = -1.0 if higher_is_better else 1.0
+    best, worst = sorted((sign * delta.low, sign * delta.high))
+    if worst < max_drop or best > max_drop:
+        return n
+    worsening = sign * delta.value
+    to_margin = abs(max_drop - worsening)
+    half_width = worst - worsening if worsening < max_drop else worsening - best
+    if half_width >= to_margin * math.sqrt(_MAX_EXAMPLES / n):
+        return None
+    return math.floor(n * (half_width / to_margin) ** 2) + 1
 
 
 def _upper_end(gained: float, lost: float, n: float, z: float) -> float:

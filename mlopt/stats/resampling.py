@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-_MAX_CELLS = 4_000_000
+_MAX_CELLS = 500_000
 """Largest temporary array, in elements, that the quantiles of many draws may need."""
 
 

@@ -1,12 +1,13 @@
 """Whether there are enough samples to speak about a tail percentile, and the estimate if so.
 
 Every count here is for independent samples. Samples that are not independent count as fewer: pass
-the effective number, not the number that was taken.
+`effective_samples`, not the number that was taken.
 """
 
 from scipy import special
 
 from mlopt.stats.bootstrap import quantile
+from mlopt.stats.effective import effective_samples
 from mlopt.stats.rounds import Rounds
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import TailSupport
@@ -88,8 +89,17 @@ def tail_support(n: float, rounds: int, q: float) -> TailSupport:
     return "upper_bound" if n >= samples_for_upper_bound(q) else "insufficient"
 
 
-def tail_estimate(rounds: Rounds, q: float, *, seed: int, resamples: int = 2000) -> Estimate | None:
-    """The q-quantile with what `tail_support` allows of it, the samples taken as independent.
+def tail_estimate(
+    rounds: Rounds, q: float, *, seed: int, resamples: int = 2000, confidence: float = 0.95
+) -> Estimate | None:
+    """The q-quantile with what `tail_support` allows of it for the effective number of samples.
+
+    Args:
+        rounds: The samples.
+        q: Strictly between 0 and 1.
+        seed: The same seed gives the same interval.
+        resamples: The number of bootstrap resamples.
+        confidence: Of the two-sided interval; an upper bound alone holds at 99% whatever it is.
 
     Returns:
         The quantile with its interval; or with the largest sample as `high` and no `low`, where
@@ -98,10 +108,10 @@ def tail_estimate(rounds: Rounds, q: float, *, seed: int, resamples: int = 2000)
     Raises:
         ValueError: If `q` is not strictly between 0 and 1.
     """
-    support = tail_support(rounds.n, rounds.blocks, q)
+    support = tail_support(effective_samples(rounds, q), rounds.blocks, q)
     if support == "insufficient":
         return None
-    estimate = quantile(rounds, q, seed=seed, resamples=resamples)
+    estimate = quantile(rounds, q, seed=seed, resamples=resamples, confidence=confidence)
     if support == "interval":
         return estimate
     return Estimate(value=estimate.value, high=float(rounds.values.max()))

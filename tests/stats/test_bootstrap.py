@@ -1,9 +1,11 @@
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from mlopt.stats import Rounds, mean, paired_p50_ratio, quantile, tail_ratio
+from mlopt.stats import Rounds, bootstrap, mean, paired_p50_ratio, quantile, tail_ratio
 
 
 @pytest.fixture
@@ -125,3 +127,46 @@ def test_refuses_what_it_cannot_answer(candidate: Rounds) -> None:
     negative = Rounds(-candidate.values, candidate.launch, candidate.round)
     with pytest.raises(ValueError, match="positive"):
         tail_ratio(candidate, negative, 0.9, seed=0)
+
+
+def test_a_higher_confidence_is_wider_by_students_t(candidate: Rounds, baseline: Rounds) -> None:
+    for interval in (
+        lambda c: quantile(candidate, 0.5, seed=0, confidence=c),
+        lambda c: mean(candidate, seed=0, confidence=c),
+        lambda c: paired_p50_ratio(candidate, baseline, seed=0, confidence=c),
+        lambda c: tail_ratio(candidate, baseline, 0.99, seed=0, confidence=c),
+    ):
+        usual, certain = interval(0.95), interval(0.999)
+        assert usual == interval(0.95)
+        wider = np.log(certain.high / certain.value) / np.log(usual.high / usual.value)
+        assert wider == pytest.approx(8.610 / 2.776, rel=0.02)  # t of 4 degrees of freedom
+        assert certain.low < usual.low
+
+
+def test_draws_come_in_chunks_of_bounded_size(
+    as_rounds: Callable[..., Rounds], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    draw = bootstrap.block_multiplicities
+
+    def spy(launch: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        seen.append(count * launch.size)
+        return draw(launch, count, rng)
+
+    monkeypatch.setattr(bootstrap, "block_multiplicities", spy)
+    rounds = as_rounds(np.random.default_rng(0).random((4, 500, 2)) + 1)
+    assert quantile(rounds, 0.5, seed=0, resamples=1200).has_interval
+    assert sum(seen) == 1200 * 2000
+    assert max(seen) <= 1_000_000
+
+
+def test_memory_does_not_grow_with_resamples_times_samples(
+    as_rounds: Callable[..., Rounds],
+) -> None:
+    rounds = as_rounds(np.random.default_rng(0).random((5, 20, 1500)) + 1)
+    paired_p50_ratio(rounds, rounds, seed=0, resamples=10)  # groups the samples, once
+    tracemalloc.start()
+    quantile(rounds, 0.99, seed=0, resamples=500)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40_000_000  # 500 x 150,000 resampled values would be 600 MB

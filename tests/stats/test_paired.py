@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -5,6 +8,7 @@ from scipy import stats
 
 from mlopt.stats import bootstrap_delta, mean_delta, weighted_delta
 from mlopt.stats.bca import acceleration_of, bca_interval
+from mlopt.stats.paired import few_changes_factor
 
 Indices = NDArray[np.int64]
 
@@ -124,6 +128,13 @@ def test_bca_falls_back_to_percentiles() -> None:
     assert bca_interval(500.0, replicates, 0.0) == percentiles
 
 
+def test_bca_is_not_squeezed_into_one_end_where_nearly_all_replicates_lie_on_one_side() -> None:
+    replicates = np.append(np.arange(999.0), 2000.0)
+    low, high = bca_interval(1500.0, replicates, 0.0)
+    assert low <= np.quantile(replicates, 0.025)
+    assert high == pytest.approx(2000.0)
+
+
 def test_refuses_shapes_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="groups"):
         mean_delta(np.zeros(3), seed=0, groups=[1, 2])
@@ -177,3 +188,68 @@ def test_resamples_without_an_answer_are_dropped_with_weights_too() -> None:
 def test_a_single_unit_has_the_rule_of_three() -> None:
     estimate = weighted_delta(lambda w: w[:, 0] * 0 + 0.5, 1, seed=0, resamples=20)
     assert (estimate.low, estimate.value, estimate.high) == (-2.5, 0.5, 3.5)
+
+
+def test_few_changes_have_the_exact_limits_of_a_poisson_number() -> None:
+    for changed in (1, 5, 50):
+        upper = changed + few_changes_factor(changed, 10**9) * 1.959964 * np.sqrt(changed)
+        p = stats.poisson.cdf(changed - 1, upper) + stats.poisson.pmf(changed, upper) / 2
+        assert p == pytest.approx(0.025, rel=1e-3)
+    assert few_changes_factor(0, 50) == few_changes_factor(50, 50) == 1.0
+    with pytest.raises(ValueError, match="changed"):
+        few_changes_factor(6, 5)
+
+
+def macro_f1(right: Indices, found: Indices) -> Callable[[NDArray[np.float64]], Any]:
+    def score(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = np.zeros(len(weights))
+        for label in range(3):
+            hits = weights @ ((right == label) & (found == label))
+            total += 2 * hits / (weights @ (right == label) + weights @ (found == label)) / 3
+        return total
+
+    return score
+
+
+def test_counting_what_changed_mends_the_interval_of_f1() -> None:
+    """1% of 300 answers become wrong, a few others right: the bootstrap alone is too sure."""
+    runs, n, truth = 150, 300, -0.0073
+    held = {False: 0, True: 0}
+    for run in range(runs):
+        rng = np.random.default_rng([9, run])
+        right = rng.choice(3, n, p=[0.6, 0.3, 0.1])
+        before = np.where(rng.random(n) < 0.92, right, (right + 1) % 3)
+        after = np.where((before == right) & (rng.random(n) < 0.01), (right + 2) % 3, before)
+        after = np.where((before != right) & (rng.random(n) < 0.06), right, after)
+        new, old = macro_f1(right, after), macro_f1(right, before)
+        for known in held:
+            found = weighted_delta(
+                lambda w, new=new, old=old: new(w) - old(w),
+                n,
+                seed=run,
+                resamples=80,
+                changed=int((before != after).sum()) if known else None,
+            )
+            assert found.low is not None
+            assert found.high is not None
+            held[known] += found.low <= truth <= found.high
+    assert held[False] / runs < 0.92
+    assert held[True] / runs >= stats.binom.ppf(0.001, runs, 0.935) / runs
+
+
+def test_one_change_is_never_surer_than_none() -> None:
+    none = mean_delta(np.zeros(200), seed=0)
+    one = mean_delta(np.append(np.zeros(199), 1e-3), seed=0)
+    assert one.low is not None
+    assert none.low is not None
+    assert one.low - one.value <= none.low - none.value
+
+
+@pytest.mark.parametrize("resamples", [1, 2, 20])
+def test_degenerate_samples_have_ordered_ends(resamples: int) -> None:
+    for deltas in ([0.5], [0.0, 0.5], [-1.0, -1.0, 3.0], [1e-300, 0.0], [1e300, -1e300]):
+        found = mean_delta(deltas, seed=0, resamples=resamples)
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low <= found.value <= found.high
+        assert np.isfinite([found.low, found.high]).all()

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mlopt.stats import examples_needed, mcnemar_exact, smallest_provable_drop, tango_interval
+from mlopt.stats import (
+    examples_needed,
+    examples_needed_from_interval,
+    mcnemar_exact,
+    mcnemar_one_sided,
+    smallest_provable_drop,
+    tango_interval,
+)
+from mlopt.types.estimate import Estimate
 
 Z2 = stats.norm.ppf(0.975) ** 2
 
@@ -121,3 +129,32 @@ def test_refuses_a_confidence_or_margin_out_of_range() -> None:
         examples_needed(1, 1, 10, max_drop=-0.01)
     with pytest.raises(ValueError, match="counts"):
         mcnemar_exact(-1, 2)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 7), (5, 5), (12, 3), (0, 4)])
+def test_one_sided_mcnemar_counts_as_many_losses_or_more(gained: int, lost: int) -> None:
+    pairs = gained + lost
+    expected = stats.binomtest(lost, pairs, alternative="greater").pvalue if pairs else 1.0
+    assert mcnemar_one_sided(gained, lost) == pytest.approx(expected)
+
+
+def test_examples_needed_follow_the_square_root_law() -> None:
+    # 0.02 to the margin, 0.03 wide: 1.5 times as wide, so 2.25 times as many, and one to be inside.
+    delta = Estimate(value=0.0, low=-0.03, high=0.1)
+    assert examples_needed_from_interval(delta, 400, 0.02, higher_is_better=True) == 901
+    assert examples_needed_from_interval(delta, 400, 0.02, higher_is_better=False) == 10_001
+    worse = Estimate(value=-0.05, low=-0.1, high=-0.01)
+    assert examples_needed_from_interval(worse, 400, 0.02, higher_is_better=True) == 712
+
+
+def test_examples_needed_where_it_is_settled_or_never_will_be() -> None:
+    clear = Estimate(value=0.0, low=-0.01, high=0.01)
+    assert examples_needed_from_interval(clear, 400, 0.02, higher_is_better=True) == 400
+    at_margin = Estimate(value=-0.02, low=-0.03, high=-0.01)
+    assert examples_needed_from_interval(at_margin, 400, 0.02, higher_is_better=True) is None
+    unknown = Estimate(value=0.0)
+    assert examples_needed_from_interval(unknown, 400, 0.02, higher_is_better=True) is None
+    with pytest.raises(ValueError, match="max_drop"):
+        examples_needed_from_interval(clear, 400, -0.1, higher_is_better=True)
+    with pytest.raises(ValueError, match="positive"):
+        examples_needed_from_interval(clear, 0, 0.1, higher_is_better=True)

@@ -45,7 +45,7 @@ def test_support_follows_samples_and_rounds(n: float, rounds: int, support: str)
 
 
 def test_the_estimate_says_only_what_is_supported(as_rounds: Callable[..., Rounds]) -> None:
-    values = np.random.default_rng(0).lognormal(0, 0.1, (5, 12, 12))
+    values = np.random.default_rng(1).lognormal(0, 0.1, (5, 12, 12))
     full = tail_estimate(as_rounds(values), 0.99, seed=0)
     assert full is not None
     assert full.has_interval
