@@ -22,7 +22,8 @@ import numpy as np
 
 from mlopt.evaluation.metrics import predicted_classes
 from mlopt.evaluation.scoring import score
-from mlopt.machine import describe_environment, usable_cpus
+from mlopt.machine import usable_cpus
+from mlopt.machine.environment import describe_environment
 from mlopt.pipeline.builder import Builder
 from mlopt.pipeline.prepared import Prepared, prepare
 from mlopt.project import load_project

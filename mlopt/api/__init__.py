@@ -15,33 +15,47 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlopt.api._cache import CacheListing, cache_entries, prune_cache
+    from mlopt.api._compare import CompareResult, compare
     from mlopt.api._doctor import DoctorCheck, DoctorReport, doctor
+    from mlopt.api._gate import GateResult, gate
     from mlopt.api._init import init
+    from mlopt.api._noise import NoiseFloor, stored_noise_floor
     from mlopt.api._optimize import OptimizeResult, optimize, plan
     from mlopt.api._profile import ProfileResult, profile
     from mlopt.api._recipes import list_recipes, show_recipe, validate_recipes
     from mlopt.api._report import render_report
     from mlopt.api._schema import schema
+    from mlopt.api._verify import Verification, verify
 
 _HOMES = {
     "CacheListing": "_cache", "cache_entries": "_cache", "prune_cache": "_cache",
+    "CompareResult": "_compare", "compare": "_compare",
     "DoctorCheck": "_doctor", "DoctorReport": "_doctor", "doctor": "_doctor",
+    "GateResult": "_gate", "gate": "_gate",
     "init": "_init",
+    "NoiseFloor": "_noise", "stored_noise_floor": "_noise",
     "OptimizeResult": "_optimize", "optimize": "_optimize", "plan": "_optimize",
     "ProfileResult": "_profile", "profile": "_profile",
     "list_recipes": "_recipes", "show_recipe": "_recipes", "validate_recipes": "_recipes",
     "render_report": "_report",
     "schema": "_schema",
+    "Verification": "_verify", "verify": "_verify",
 }  # fmt: skip
 
 __all__ = [
     "CacheListing",
+    "CompareResult",
     "DoctorCheck",
     "DoctorReport",
+    "GateResult",
+    "NoiseFloor",
     "OptimizeResult",
     "ProfileResult",
+    "Verification",
     "cache_entries",
+    "compare",
     "doctor",
+    "gate",
     "init",
     "list_recipes",
     "optimize",
@@ -51,7 +65,9 @@ __all__ = [
     "render_report",
     "schema",
     "show_recipe",
+    "stored_noise_floor",
     "validate_recipes",
+    "verify",
 ]
 
 

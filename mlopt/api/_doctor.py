@@ -1,24 +1,31 @@
-"""Look at the machine: ``mlopt doctor``."""
+"""Look at the machine, and try how quiet it is: ``mlopt doctor``."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import psutil
 
-from mlopt.machine import describe_environment, read_processor, usable_cpus
-from mlopt.providers import PROVIDERS, available_providers, runtime_problem
+from mlopt.api._noise import DURATIONS_S, NoiseFloor, measure_noise_floor
+from mlopt.errors import ConfigError, MloptError
+from mlopt.machine import read_processor, usable_cpus
+from mlopt.machine.environment import describe_environment
+from mlopt.machine.frequency import governor
+from mlopt.profiling.looks import LOOKS
+from mlopt.providers import PROVIDERS, available_providers, runtime_builds, runtime_problem
 from mlopt.runners import RUNNERS
 from mlopt.store.cache import default_cache_dir
+from mlopt.types.events import OnEvent
 from mlopt.types.run import Environment
 
-GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 LOAD_S = 0.5
 BUSY_PERCENT = 20.0
 LITTLE_MEMORY_BYTES = 2_000_000_000
+NOISE_S = 20.0
+LEAST_NOISE_S = 5.0
 DOCUMENT_SCHEMA_VERSION = 1
 
 
@@ -31,10 +38,20 @@ class DoctorCheck(NamedTuple):
 
 
 class DoctorReport(NamedTuple):
-    """The machine, and what is wrong with it for measuring."""
+    """The machine, and what is wrong with it for measuring.
+
+    Attributes:
+        noise_floor: None where it was not asked for, or could not be measured.
+    """
 
     environment: Environment
     checks: list[DoctorCheck]
+    noise_floor: NoiseFloor | None = None
+
+    @property
+    def noise(self) -> list[str]:
+        """The noise floor in sentences; none where there is no floor."""
+        return [] if self.noise_floor is None else list(_in_words(self.noise_floor))
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` prints."""
@@ -42,11 +59,28 @@ class DoctorReport(NamedTuple):
             "schema_version": DOCUMENT_SCHEMA_VERSION,
             "environment": self.environment.model_dump(mode="json"),
             "checks": [check._asdict() for check in self.checks],
+            "noise_floor": None if self.noise_floor is None else self.noise_floor.document(),
         }
 
 
-def doctor() -> DoctorReport:
-    """Describes the machine, and checks what mlopt needs and what disturbs measurements."""
+def doctor(*, seconds: float | None = NOISE_S, on_event: OnEvent | None = None) -> DoctorReport:
+    """Describes the machine, checks what mlopt needs, and measures the noise floor.
+
+    The noise floor is a small model timed against itself. It is stored beside the cache, for the
+    gate to warn about a tolerance that is finer.
+
+    Args:
+        seconds: Wall-clock duration of that; None leaves it out.
+        on_event: Called with what is going on.
+
+    Raises:
+        ConfigError: ``seconds`` is too short to tell anything.
+    """
+    if seconds is not None and not LEAST_NOISE_S <= seconds < math.inf:
+        raise ConfigError(
+            f"--seconds must be {LEAST_NOISE_S:g} at least, and is {seconds:g}. Give more, or "
+            "leave the noise floor out with --no-noise."
+        )
     providers = available_providers()
     usable = tuple(name for name, reason in providers.items() if reason is None)
     checks = [
@@ -57,7 +91,47 @@ def doctor() -> DoctorReport:
         *_machine(),
         _cache(),
     ]
-    return DoctorReport(describe_environment(usable), checks)
+    floor = None
+    if seconds is not None:
+        try:
+            floor = measure_noise_floor(seconds, on_event or (lambda event: None))
+        except MloptError as e:
+            checks.append(DoctorCheck("noise floor", "warning", f"not measured: {e}"))
+    return DoctorReport(describe_environment(usable, runtime_builds()), checks, floor)
+
+
+def _in_words(floor: NoiseFloor) -> Iterator[str]:
+    low, high = floor.ratio.low, floor.ratio.high
+    yield (
+        f"A model of {floor.p50_ms:.2g} ms against itself: p50 ratio {floor.ratio.value:.4f} "
+        f"({low:.4f} to {high:.4f}), {floor.launches} launches of {floor.launch_s:.1f} s."
+    )
+    changes = ((seconds, floor.smallest_change(seconds)) for seconds in DURATIONS_S)
+    known = "; ".join(
+        f"in {_duration(seconds)}: {_share(change)}"
+        for seconds, change in changes
+        if math.isfinite(change)
+    )
+    known = known or "none within 5 min"
+    yield (
+        f"The smallest change of a p50 that can be told from noise here, 95 times in 100: {known}; with "
+        "as many launches as fit ('mlopt compare --launches')."
+    )
+    gate = floor.smallest_change_of_a_gate()
+    if math.isfinite(gate):
+        yield (
+            f"A gate makes {LOOKS[-1]} launches at most: with a tolerance of {_share(gate)}, an "
+            "unchanged model passes 95 times in 100."
+        )
+    yield from floor.warnings
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _share(change: float) -> str:
+    return f"{change:.0%}" if change >= 0.1 else f"{change:.1%}"
 
 
 def _runtime() -> DoctorCheck:
@@ -113,14 +187,14 @@ def _machine() -> Iterator[DoctorCheck]:
 
 
 def _governor() -> DoctorCheck:
-    try:
-        governor = GOVERNOR.read_text(encoding="ascii").strip()
-    except OSError:
-        return DoctorCheck("frequency governor", "ok", "cannot be read here")
-    if governor == "performance":
-        return DoctorCheck("frequency governor", "ok", governor)
-    detail = f"{governor}: the frequency follows the load; 'performance' gives steadier timings"
-    return DoctorCheck("frequency governor", "warning", detail)
+    name = "frequency governor"
+    found = governor()
+    if found is None:
+        return DoctorCheck(name, "ok", "cannot be read here")
+    if found == "performance":
+        return DoctorCheck(name, "ok", found)
+    detail = f"{found}: the frequency follows the load; 'performance' gives steadier timings"
+    return DoctorCheck(name, "warning", detail)
 
 
 def _cache() -> DoctorCheck:

@@ -95,12 +95,28 @@ metrics:
 #  recipe: fp32
 #  provider: cpu
 
-# Upper limits that what you ship must keep, fixed before anything is measured: p50, p90, p99,
-# mean, cold_start (us, ms, s), rss and size (kB, MB, GB). A latency is of the first batch size
-# unless the line ends in '@ batch-8'. Without a budget, the fastest within the margins is chosen.
+# Limits that what you ship must keep, fixed before anything is measured: p50, p90, p99, mean,
+# cold_start (us, ms, s), rss, size (kB, MB, GB) and throughput (/s). A latency is of the first batch
+# size unless the line ends in '@ batch-8'. Without a budget, the fastest within the margins is chosen.
 budget:
   - p99 <= 5 ms
   #- size <= 10 MB
+  #- throughput >= 200 /s # needs a p99 line: the rate that keeps it
+
+# Parts of the examples to look at by themselves, beside the classes: (inputs, targets) -> mask, the
+# inputs as arrays by name. And which examples belong together, such as the frames of a clip:
+# (inputs, targets) -> labels. Examples of one label then count as one.
+#slices:
+#  - {name: dark, function: "data:dark"}
+#groups: data:clip_of
+
+# What 'mlopt gate' checks, and what it is timed against: an .onnx file, an artifact, or a run's
+# directory. The p50 may be slower than that of the reference by at most the tolerance.
+#ship: release/model
+#reference: released/model
+#gate:
+#  tolerance: 0.02
+#  max_seconds: 60 # wall-clock limit of the comparison
 
 # How much the model is asked in production, to turn milliseconds into processor hours.
 #traffic:
@@ -121,7 +137,10 @@ budget:
 
 # How often and how long each candidate is timed. More launches and rounds narrow the intervals.
 #measurement:
-#  launches: 5 # lives of the worker processes
+#  launches: 5 # lives of the worker processes, at least
+#  most_launches: 12 # at most, for the asked precision; where launches is set: as many as that
+#  p50_precision: 0.01 # half-width to aim for of the p50 ratio's interval
+#  p99_precision: 0.05 # the same for the p99, where there are enough samples for one
 #  rounds: 12 # in each launch; every round visits every candidate once
 #  block_ms: 40 # aim for the duration of one visit
 #  min_block: 12 # least inferences in a visit

@@ -16,7 +16,8 @@ from mlopt import __version__
 from mlopt.api._document import candidate_document
 from mlopt.api._overrides import Overrides
 from mlopt.errors import ConfigError
-from mlopt.machine import describe_environment, usable_memory_bytes
+from mlopt.machine import usable_memory_bytes
+from mlopt.machine.environment import describe_environment
 from mlopt.pipeline.builder import Builder
 from mlopt.pipeline.deadline import Deadline
 from mlopt.pipeline.execute import Tools, execute
@@ -28,7 +29,7 @@ from mlopt.pipeline.resume import refuse_changed, reopen
 from mlopt.pipeline.space import candidate_space
 from mlopt.pipeline.timing import Timer
 from mlopt.project import LoadedProject, Project, load_project
-from mlopt.providers import available_providers
+from mlopt.providers import available_providers, runtime_builds
 from mlopt.report import SummaryRow, quotable, summary_rows, write_report
 from mlopt.search import FixedList
 from mlopt.store.cache import Cache, default_cache_dir
@@ -269,7 +270,7 @@ def _new_run(plan: Plan, directory: RunDirectory) -> Run:
         started_at=utc_now(),
         plan=plan,
         plan_sha256=directory.write_plan(plan),
-        environment=describe_environment(usable),
+        environment=describe_environment(usable, runtime_builds()),
         candidates=tuple(CandidateResult(plan=candidate) for candidate in plan.candidates),
         warnings=plan.notes,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlopt.api._document import interval
+from mlopt.api._profile_load import LoadOptions, LoadRow, load_document, load_notes, load_rows
 from mlopt.errors import ConfigError
 from mlopt.pipeline.profile import Profiled, ProfileRequest, profile_model
 from mlopt.types.budget import format_quantity
@@ -40,11 +41,13 @@ class ProfileResult(NamedTuple):
 
     Attributes:
         synthetic: Whether the inputs were made up.
+        load: What was asked about load; None: nothing.
     """
 
     model: Path
     synthetic: bool
     profiled: list[Profiled]
+    load: LoadOptions | None = None
 
     @property
     def exit_code(self) -> int:
@@ -62,6 +65,11 @@ class ProfileResult(NamedTuple):
         ]
 
     @property
+    def load_rows(self) -> list[LoadRow]:
+        """A row for each provider, batch size and load."""
+        return [row for one in self.profiled for row in load_rows(one.provider, one.evidence)]
+
+    @property
     def notes(self) -> list[str]:
         """What a reader should know before trusting the numbers."""
         found = [SYNTHETIC] if self.synthetic else []
@@ -76,6 +84,8 @@ class ProfileResult(NamedTuple):
                 found += [
                     f"{one.provider}: {w}" for m in one.evidence.measurements for w in m.warnings
                 ]
+            if self.load is not None:
+                found += load_notes(one.provider, one.evidence, self.load)
         return found
 
     def document(self) -> dict[str, Any]:
@@ -84,7 +94,9 @@ class ProfileResult(NamedTuple):
             "schema_version": DOCUMENT_SCHEMA_VERSION,
             "model": str(self.model),
             "synthetic_inputs": self.synthetic,
-            "providers": [_document(one) for one in self.profiled],
+            "providers": [
+                _document(one) | load_document(one.evidence, self.load) for one in self.profiled
+            ],
             "warnings": self.notes,
         }
 
@@ -96,9 +108,16 @@ def profile(
     batch_sizes: Sequence[int] = (),
     data: Path | None = None,
     seed: int = 0,
-    launches: int = 5,
+    launches: int | None = None,
     rounds: int = 12,
     time_limit_s: float | None = None,
+    load: bool = False,
+    callers: Sequence[int] = (),
+    rates: Sequence[float] = (),
+    p99: str | None = None,
+    target_qps: float | None = None,
+    headroom: float | None = None,
+    seconds: float | None = None,
     on_event: OnEvent | None = None,
 ) -> ProfileResult:
     """Times one model on one or more execution providers, interleaved.
@@ -109,9 +128,17 @@ def profile(
         batch_sizes: Default: 1.
         data: An ``.npz`` file with an array for each input; default: synthetic inputs.
         seed: For synthetic inputs, the order of the rounds, and the bootstrap.
-        launches: Lives of the worker processes.
+        launches: Lives of the worker processes; default: as many as the asked precision needs,
+            from 5 to 12.
         rounds: Rounds in each launch.
         time_limit_s: Wall-clock limit.
+        load: Whether to measure throughput and latency under load as well.
+        callers: Of each closed loop; default: 1, and as many as there are processors.
+        rates: Poisson arrivals a second, each measured.
+        p99: Such as ``5 ms``: also look for the highest rate that keeps it.
+        target_qps: Requests a second that replicas are to serve together.
+        headroom: Share of each replica that is kept free, 0 to 1; default: 0.3.
+        seconds: At one load; default: 20, and up to 60 where the queue is busy.
         on_event: Called with what is going on.
 
     Raises:
@@ -121,18 +148,30 @@ def profile(
         raise ConfigError("--batch-size must be at least 1.")
     if time_limit_s is not None and time_limit_s <= 0:
         raise ConfigError(f"--time-limit must be positive, and is {time_limit_s:g}.")
+    asked = LoadOptions.checked(
+        load=load,
+        callers=callers,
+        rates=rates,
+        p99=p99,
+        target_qps=target_qps,
+        headroom=headroom,
+        seconds=seconds,
+    )
     request = ProfileRequest(
         model=model,
         providers=tuple(dict.fromkeys(providers)) or ("cpu",),
         batch_sizes=tuple(dict.fromkeys(batch_sizes)) or (1,),
         data=data,
         seed=seed,
-        schedule=Schedule(launches=launches, rounds=rounds),
+        schedule=Schedule(rounds=rounds)
+        if launches is None
+        else Schedule(launches=launches, rounds=rounds),
         time_limit_s=time_limit_s,
+        load=None if asked is None else asked.request,
     )
     with tempfile.TemporaryDirectory(prefix="mlopt-") as work:
         found = profile_model(request, Path(work), on_event or (lambda event: None))
-    return ProfileResult(model, data is None, found)
+    return ProfileResult(model, data is None, found, asked)
 
 
 def _row(one: Profiled, measurement: Measurement) -> ProfileRow:

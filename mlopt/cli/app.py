@@ -16,8 +16,10 @@ import typer
 
 from mlopt import __version__
 from mlopt.cli import cache, recipes
+from mlopt.cli.compare import compare
 from mlopt.cli.console import flush_output, print_error, print_note, tolerate_any_encoding
 from mlopt.cli.doctor import doctor
+from mlopt.cli.gate import gate
 from mlopt.cli.init import init
 from mlopt.cli.optimize import optimize
 from mlopt.cli.options import COMMAND, GROUP, GroupHelp
@@ -28,8 +30,8 @@ from mlopt.errors import MloptError
 
 EXIT_CODES = (
     "Exit codes: 0 the budget is met, or there is none; 1 internal error; 2 wrong usage, "
-    "configuration or input; 3 the budget fails for every candidate; 4 inconclusive; "
-    "130 interrupted."
+    "configuration or input; 3 the budget fails for every candidate, a gate fails, or a run is not "
+    "what its samples say; 4 inconclusive; 130 interrupted."
 )
 INTERNAL_ERROR = 1
 INTERRUPTED = 130
@@ -52,7 +54,7 @@ def application(*, completion: bool = True) -> typer.Typer:
         **GROUP,
     )
     app.callback()(_root)
-    for command in (optimize, profile, report, schema, doctor, init):
+    for command in (optimize, profile, compare, gate, report, schema, doctor, init):
         app.command(**COMMAND)(command)
     app.add_typer(recipes.app, name="recipes")
     app.add_typer(cache.app, name="cache")

@@ -15,8 +15,77 @@ Data = Annotated[
     Path | None,
     typer.Option("--data", help="An .npz file with an array for each input. Default: synthetic."),
 ]
-Launches = Annotated[int, typer.Option("--launches", min=1, help="Lives of the timed process.")]
+Launches = Annotated[
+    int | None,
+    typer.Option(
+        "--launches",
+        min=1,
+        help="Lives of the timed process. Default: 5 to 12, as precision needs.",
+    ),
+]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Rounds in each launch.")]
+
+LOAD = "Load (with --load)"
+Load = Annotated[
+    bool,
+    typer.Option(
+        "--load", help="Measure throughput and latency under load too.", rich_help_panel=LOAD
+    ),
+]
+Callers = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--callers",
+        min=1,
+        help="Callers of a closed loop (repeatable). Default: 1, and one for each processor.",
+        rich_help_panel=LOAD,
+    ),
+]
+Rates = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--rate",
+        metavar="QPS",
+        help="Poisson arrivals a second (repeatable).",
+        rich_help_panel=LOAD,
+    ),
+]
+P99 = Annotated[
+    str | None,
+    typer.Option(
+        "--p99",
+        metavar="TIME",
+        help="Look for the highest rate that keeps this p99, such as '5 ms'.",
+        rich_help_panel=LOAD,
+    ),
+]
+TargetQps = Annotated[
+    float | None,
+    typer.Option(
+        "--target-qps",
+        metavar="QPS",
+        help="Say how many replicas serve this rate; needs --p99.",
+        rich_help_panel=LOAD,
+    ),
+]
+Headroom = Annotated[
+    float | None,
+    typer.Option(
+        "--headroom",
+        metavar="SHARE",
+        help="Share of a replica that is kept free; needs --target-qps. Default: 0.3.",
+        rich_help_panel=LOAD,
+    ),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option(
+        "--seconds",
+        metavar="S",
+        help="Seconds at one load. Default: 20, and up to 60 where needed.",
+        rich_help_panel=LOAD,
+    ),
+]
 
 COLUMNS = {
     "provider": "provider",
@@ -29,6 +98,18 @@ COLUMNS = {
     "rss": "peak RSS",
     "placement": "placement",
 }
+LOAD_COLUMNS = {
+    "provider": "provider",
+    "batch": "batch",
+    "loop": "loop",
+    "callers": "callers",
+    "rate": "rate, /s",
+    "throughput": "throughput, /s",
+    "p50": "p50",
+    "p99": "p99",
+    "sustained": "sustained",
+}
+LOAD_NUMBERS = {"batch", "callers", "rate", "throughput", "p50", "p99"}
 NUMBERS = {"batch", "p50", "p90", "p99", "mean", "cold_start", "rss"}
 
 
@@ -38,9 +119,16 @@ def profile(
     provider: Providers = None,
     batch_size: BatchSizes = None,
     data: Data = None,
-    launches: Launches = 5,
+    launches: Launches = None,
     rounds: Rounds = 12,
     time_limit: TimeLimit = None,
+    load: Load = False,
+    callers: Callers = None,
+    rate: Rates = None,
+    p99: P99 = None,
+    target_qps: TargetQps = None,
+    headroom: Headroom = None,
+    seconds: Seconds = None,
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
@@ -60,11 +148,21 @@ def profile(
             launches=launches,
             rounds=rounds,
             time_limit_s=time_limit,
+            load=load,
+            callers=callers or (),
+            rates=rate or (),
+            p99=p99,
+            target_qps=target_qps,
+            headroom=headroom,
+            seconds=seconds,
             on_event=on_event,
         )
     if json:
         print_json(result.document())
     elif not quiet:
-        print_result(table(result.rows, COLUMNS, NUMBERS), *result.notes)
+        print_result(table(result.rows, COLUMNS, NUMBERS))
+        if result.load_rows:
+            print_result("", table(result.load_rows, LOAD_COLUMNS, LOAD_NUMBERS))
+        print_result(*result.notes)
     if result.exit_code:
         raise typer.Exit(result.exit_code)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlopt import stats
-from mlopt.types.budget import BudgetLine
+from mlopt.profiling.diagnostics import wandered
+from mlopt.types.budget import BudgetLine, format_quantity
 from mlopt.types.decision import Outcome, Verdict
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Evidence, Measurement, MetricResult
 
-"""Least rounds for an interval of the p99 (``stats.tail_support``)."""
+STEADY = "a machine whose speed does not wander"
+"""What a latency needs before it has a level that a line can be about."""
 
 
 def judge(
@@ -51,12 +53,22 @@ def judge_margin(metric: MetricResult) -> Verdict:
 
 
 def _examples_needed(metric: MetricResult) -> str:
-    if metric.gained is None or metric.lost is None or metric.max_drop is None:
-        return f"more examples than the {metric.examples} of {metric.split}"
-    needed = stats.examples_needed(metric.gained, metric.lost, metric.examples, metric.max_drop)
+    assert metric.max_drop is not None, "only metrics with a margin are judged"
+    units, what = (
+        (metric.examples, "examples") if metric.units is None else (metric.units, "groups")
+    )
+    if metric.gained is None or metric.lost is None or metric.units is not None:
+        needed = stats.examples_needed_from_interval(
+            metric.delta,
+            units,
+            metric.max_drop,
+            higher_is_better=metric.higher_is_better,
+        )
+    else:
+        needed = stats.examples_needed(metric.gained, metric.lost, metric.examples, metric.max_drop)
     if needed is None:
         return "no realistic number of examples: the delta lies at the margin"
-    return f"about {needed} examples in {metric.split} (it has {metric.examples})"
+    return f"about {needed} {what} in {metric.split} (it has {units})"
 
 
 def _judge_line(line: BudgetLine, evidence: Evidence, size_bytes: int | None) -> Verdict:
@@ -64,14 +76,46 @@ def _judge_line(line: BudgetLine, evidence: Evidence, size_bytes: int | None) ->
         exact = None if size_bytes is None else float(size_bytes)
         observed = None if exact is None else Estimate(value=exact, low=exact, high=exact)
         return _verdict(line, observed, "bytes", "building the artifact")
+    if line.is_throughput:
+        return _judge_throughput(line, evidence)
     if line.quantity == "rss_bytes":
         return _verdict(line, evidence.peak_rss_bytes, "bytes", "more launches")
     if line.quantity == "cold_start_ms":
         return _verdict(line, evidence.cold_start_ms, "ms", "more launches")
+    return _judge_latency(line, evidence)
+
+
+def _judge_latency(line: BudgetLine, evidence: Evidence) -> Verdict:
+    """INCONCLUSIVE also where the latency did a random walk, whatever it seemed to be."""
     measured = [m for m in evidence.measurements if m.workload.name == line.workload]
     if not measured:
         return _verdict(line, None, "ms", f"timing the workload {line.workload}")
-    return _verdict(line, _latency(line, measured[0]), "ms", _more_samples(line, measured[0]))
+    observed = _latency(line, measured[0])
+    if wandered(measured[0].diagnostics):
+        # Where it happened to be; an interval of a level that does not exist would say too much.
+        place = None if observed is None else Estimate(value=observed.value)
+        return _verdict(line, place, "ms", STEADY)
+    return _verdict(line, observed, "ms", _more_samples(line, measured[0]))
+
+
+def _judge_throughput(line: BudgetLine, evidence: Evidence) -> Verdict:
+    """PASS when the limit was shown to be sustained, FAIL when it was shown not to be.
+
+    The upper end of a sustained rate is itself a rate that is not sustained.
+    """
+    found = [result for result in evidence.load if result.workload.name == line.workload]
+    observed = found[0].sustained_per_s if found else None
+    outcome: Outcome = "INCONCLUSIVE"
+    if observed is not None and observed.low is not None and observed.low >= line.limit:
+        outcome = "PASS"
+    elif observed is not None and observed.high is not None and observed.high <= line.limit:
+        outcome = "FAIL"
+    settles = None
+    if outcome == "INCONCLUSIVE":
+        settles = f"more time under a load of {format_quantity(line.quantity, line.limit)}"
+    return Verdict(
+        line=str(line), outcome=outcome, observed=observed, unit="per_s", settles=settles
+    )
 
 
 def _latency(line: BudgetLine, measurement: Measurement) -> Estimate | None:
@@ -86,17 +130,22 @@ def _latency(line: BudgetLine, measurement: Measurement) -> Estimate | None:
 
 def _more_samples(line: BudgetLine, measurement: Measurement) -> str:
     if line.quantity == "p99_ms" and measurement.p99_support != "interval":
-        needed = stats.samples_for_interval(0.99)
-        in_rounds = (
-            (stats.TAIL_ROUNDS - measurement.rounds) * measurement.count / measurement.rounds
-        )
-        more = max(needed - measurement.count, in_rounds)
-        seconds = more * measurement.mean_ms.value / 1000
-        return (
-            f"{needed} samples in {stats.TAIL_ROUNDS} rounds (there are {measurement.count} in {measurement.rounds}), "
-            f"about {max(1, round(seconds))} s more of timing"
-        )
+        return _for_a_tail(measurement)
     return "more launches (a larger `measurement.launches`), or a quieter machine"
+
+
+def _for_a_tail(measurement: Measurement) -> str:
+    """What an interval of the p99 needs; samples that depend on each other count as fewer."""
+    needed = stats.samples_for_interval(0.99)
+    count, rounds = measurement.count, measurement.rounds
+    worth = measurement.p99_samples or count
+    factor = max(needed / worth, stats.TAIL_ROUNDS / rounds)
+    seconds = max(1, round((factor - 1) * count * measurement.mean_ms.value / 1000))
+    seen = f"{count} in {rounds}" + (f", worth {worth:.0f}" if worth < 0.9 * count else "")
+    return (
+        f"{needed} independent samples in {stats.TAIL_ROUNDS} rounds (there are {seen}), "
+        f"about {seconds} s more of timing of this candidate alone"
+    )
 
 
 def _verdict(line: BudgetLine, observed: Estimate | None, unit: str, settles: str) -> Verdict:

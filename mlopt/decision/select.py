@@ -17,7 +17,9 @@ SELECTION_RULE = (
     "selection stay within the margins: those that PASS every budget line before those with an "
     "INCONCLUSIVE one; then the smallest p50 at the first workload; then, among those whose p50 "
     "cannot be told from the smallest (the interval of the paired ratio contains 1), the fewest "
-    "steps, then the smallest artifact. The chosen one is measured again, with fresh launches and on "
+    "steps, then the smallest artifact. A candidate leaves the trial early when another one that may "
+    "ship loses no more of any metric, is no larger, and was over 1.1 times faster in so many rounds "
+    "that chance is ruled out. The chosen one is measured again, with fresh launches and on "
     "the holdout; the verdict is that of the second measurement."
 )
 
@@ -69,7 +71,7 @@ def choose(
     for result in results:
         if result.plan.role == "reference":
             continue
-        reason = _reason_against(result, budget, allow_fallback)
+        reason = reason_against(result, budget, allow_fallback)
         if reason is not None:
             rejected.append(Rejection(name=result.name, reason=reason))
         elif result.selection is not None:
@@ -110,9 +112,16 @@ def _best_outcome(eligible: Sequence[_Eligible]) -> Outcome:
     return "PASS" if any(e.outcome == "PASS" for e in eligible) else "INCONCLUSIVE"
 
 
-def _reason_against(
+def reason_against(
     result: CandidateResult, budget: Sequence[BudgetLine], allow_fallback: bool
 ) -> str | None:
+    """Why a candidate cannot be chosen, on the evidence of the selection; None when it can.
+
+    Args:
+        result: The candidate.
+        budget: The lines.
+        allow_fallback: Whether nodes may run on another provider than the one asked for.
+    """
     if result.failure is not None:
         return f"failed to {result.failure.during}: {result.failure.cause}"
     if result.selection is None or not result.selection.measurements:
@@ -156,6 +165,8 @@ def _slower(loser: _Eligible, winner: _Eligible, best: Outcome, p50_ratio: Ratio
         p50_ratio: The paired ratio of two candidates.
     """
     name = loser.result.name
+    if loser.evidence.left_because is not None:
+        return Rejection(name=name, reason=f"left the trial early: {loser.evidence.left_because}")
     if loser.outcome != best:
         return Rejection(
             name=name, reason="a budget line stays INCONCLUSIVE, and others PASS all of them"

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from mlopt.errors import DataError
-from mlopt.evaluation.deltas import Change, Pair, change_of
-from mlopt.evaluation.metrics import BUILTIN, metric_of, predicted_classes
-from mlopt.evaluation.spans import best_spans
-from mlopt.evaluation.tokens import counted_tokens
+from mlopt.evaluation.deltas import Change, change_of
+from mlopt.evaluation.flips import broken_rate, flip_rate
+from mlopt.evaluation.members import Members
+from mlopt.evaluation.metrics import BUILTIN, metric_of
+from mlopt.evaluation.pairs import Pair
+from mlopt.evaluation.slices import Deciding, slice_results
 from mlopt.store.snapshot import Snapshot
 from mlopt.types.estimate import Estimate
-from mlopt.types.measurement import MetricResult
+from mlopt.types.measurement import MetricResult, SliceResult
 from mlopt.types.record import Record
 from mlopt.types.task import NO_TOKEN, Task
 from mlopt.workers import emit
@@ -52,6 +54,9 @@ def compare(
     task: Task,
     project_dir: str,
     seed: int,
+    slices: dict[str, str] | None = None,
+    groups: str | None = None,
+    members: str | None = None,
 ) -> dict[str, Any]:
     """Compares every candidate with the baseline.
 
@@ -66,13 +71,19 @@ def compare(
             none.
         project_dir: Where the user's code is imported from.
         seed: For the bootstrap.
+        slices: Function (``module:function``) of each slice that the user named.
+        groups: ``module:function`` that says which examples belong together.
+        members: File ``.npz`` of what these two gave, which is read where it is there, and they are
+            not called then; else it is written. None: they are called.
 
     Returns:
-        For each candidate, ``metrics`` (a list of :class:`MetricResult`) and ``flip_rate``; or
-        ``error``, why it cannot be compared.
+        For each candidate, ``metrics`` (a list of :class:`MetricResult`), ``flip_rate``,
+        ``broken_rate`` and ``slices`` (a list of :class:`~mlopt.types.measurement.SliceResult`; none
+        of the baseline, which lost nothing); or ``error``, why it cannot be compared.
 
     Raises:
-        ConfigError: A metric of the user's cannot be imported, or fails on the baseline.
+        ConfigError: A metric of the user's cannot be imported, or fails on the baseline; or a slice
+            or the groups are not what they must be.
         DataError: A metric is not defined on this data.
     """
     reference = np.load(outputs[baseline])
@@ -80,23 +91,45 @@ def compare(
     requests = [MetricRequest.model_validate(m) for m in metrics]
     if any(request.function is None and request.name != "auroc" for request in requests):
         refuse_probabilities(reference, task)
+    belonging = _members(Path(snapshot), split, slices or {}, groups, Path(project_dir), members)
     found: dict[str, Any] = {}
     for number, (name, path) in enumerate(outputs.items()):
-        pair = Pair(np.load(path), reference, truth)
+        pair = Pair(np.load(path), reference, truth, belonging.groups)
         try:
             results = [
                 _result(request, pair, split, Path(project_dir), seed, name == baseline)
                 for request in requests
             ]
+            parts = []
+            if requests and name != baseline:
+                parts = _slices(requests[0], pair, task, belonging, Path(project_dir), seed)
             found[name] = {
                 "metrics": [result.model_dump(mode="json") for result in results],
                 "flip_rate": flip_rate(pair, task),
+                "broken_rate": broken_rate(pair, task),
+                "slices": [part.model_dump(mode="json") for part in parts],
             }
         except Exception as e:
             if name == baseline:
                 raise
             found[name] = {"error": str(e)}  # it costs this candidate, and no other
         emit("comparing", (number + 1) / len(outputs))
+    return found
+
+
+def _members(
+    snapshot: Path,
+    split: str,
+    slices: dict[str, str],
+    groups: str | None,
+    project_dir: Path,
+    members: str | None,
+) -> Members:
+    if members is not None and Path(members).is_file():
+        return Members.read(Path(members))
+    found = Members.of(Snapshot(snapshot), split, slices, groups, project_dir)
+    if members is not None and (slices or groups is not None):
+        found.write(Path(members))
     return found
 
 
@@ -139,22 +172,23 @@ def refuse_probabilities(outputs: Array, task: Task) -> None:
         )
 
 
-def flip_rate(pair: Pair, task: Task) -> float | None:
-    """Share of the predictions that differ from the baseline's; None where there are none to flip.
-
-    A prediction is the class of an example or of a token that counts, or the span of an answer.
-    """
-    answers = (pair.candidate, pair.baseline)
-    if task == "classification":
-        now, before = (predicted_classes(outputs) for outputs in answers)
-    elif task == "token_classification":
-        now, before = (counted_tokens(outputs, pair.targets).predicted for outputs in answers)
-    elif task == "question_answering":
-        now, before = (best_spans(outputs) for outputs in answers)
-    else:
-        return None
-    changed: Array = now != before
-    return float(changed.reshape(len(changed), -1).any(axis=1).mean())
+def _slices(
+    request: MetricRequest,
+    pair: Pair,
+    task: Task,
+    belonging: Members,
+    project_dir: Path,
+    seed: int,
+) -> list[SliceResult]:
+    """Of the metric that decides, which is the first one."""
+    function = None
+    if request.function is not None:
+        place = f"metrics ({request.name})"
+        function = metric_of(request.name, request.function, pair.baseline, project_dir, place)
+    elif BUILTIN[request.name].task == "feature_extraction":
+        pair = pair._replace(targets=pair.baseline)
+    deciding = Deciding(request.name, function, request.higher_is_better)
+    return slice_results(deciding, pair, task, belonging.slices, seed)
 
 
 def _result(
@@ -175,6 +209,7 @@ def _result(
         count = 0 if builtin is not None and builtin.outcome == "right or wrong" else None
         nothing = Estimate(value=0.0, low=0.0, high=0.0)
         change = Change(nothing, "the baseline itself", gained=count, lost=count)
+        change = change._replace(p_value=None if count is None else 1.0)
     else:
         own = metric if builtin is None else None
         change = change_of(request.name, own, pair, value - base, seed)
@@ -193,4 +228,6 @@ def _result(
         method=change.method,
         gained=change.gained,
         lost=change.lost,
+        p_value=change.p_value,
+        units=pair.units,
     )

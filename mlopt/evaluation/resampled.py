@@ -19,9 +19,7 @@ from mlopt.evaluation.metrics import (
     class_shares,
     flat,
     is_binary,
-    predicted_classes,
 )
-from mlopt.evaluation.tokens import counted_tokens
 
 Array = np.ndarray[Any, Any]
 Floats = NDArray[np.float64]
@@ -32,75 +30,19 @@ _R2_NEGLIGIBLE = 1e-4
 
 
 def weighted_metric(name: str, outputs: Array, targets: Array, classes: int) -> WeightedMetric:
-    """A metric of :data:`~mlopt.evaluation.metrics.BUILTIN` that is no mean over examples or tokens.
+    """A metric of :data:`~mlopt.evaluation.metrics.BUILTIN` that is no sum over examples or tokens.
 
     Args:
-        name: ``f1``, ``auroc``, ``r2`` or ``token_f1``.
-        outputs: Shape (N, C) or (N,); for ``token_f1`` (N, T, C).
-        targets: Shape (N,), or for ``r2`` that of the outputs; for ``token_f1`` (N, T).
+        name: ``auroc`` or ``r2``.
+        outputs: Shape (N, C) or (N,).
+        targets: Shape (N,), or for ``r2`` that of the outputs.
         classes: Width of the output, as in :func:`~mlopt.evaluation.metrics.builtin_metric`.
 
     Returns:
         From weights, shape (S, N), to the metric in each row, shape (S,): that on the examples
-        repeated as often as they weigh, a whole sentence being one example of ``token_f1``. NaN
-        where it is not defined. No row is all zero.
+        repeated as often as they weigh. NaN where it is not defined. No row is all zero.
     """
     return _FORMS[name](outputs, targets, classes)
-
-
-def _f1(outputs: Array, targets: Array, classes: int) -> WeightedMetric:
-    """F1 of class 1, or averaged over the classes that occur."""
-    predicted, truth = predicted_classes(outputs), targets.astype(np.int64)
-    labels = max(classes, 2)
-    scores_of = _f1_by_class(predicted, truth, np.arange(len(truth)), (labels, len(truth)))
-
-    def f1(weights: Floats) -> Floats:
-        scores, occurs = scores_of(weights)
-        if is_binary(classes):
-            of_class_1: Floats = scores[1]
-            return of_class_1
-        return _mean_where(scores, occurs)
-
-    return f1
-
-
-def _token_f1(outputs: Array, targets: Array, _classes: int) -> WeightedMetric:
-    """F1 averaged over the classes that occur; a sentence's weight is that of its tokens."""
-    predicted, truth, sentence = counted_tokens(outputs, targets)
-    scores_of = _f1_by_class(predicted, truth, sentence, (outputs.shape[2], len(targets)))
-    return lambda weights: _mean_where(*scores_of(weights))
-
-
-def _f1_by_class(
-    predicted: Array, truth: Array, examples: Array, shape: tuple[int, int]
-) -> Callable[[Floats], tuple[Floats, NDArray[np.bool_]]]:
-    """2 TP / (2 TP + FP + FN) of each class, and where it occurs, both of shape (C, S).
-
-    Args:
-        predicted: Class of each item, shape (M,).
-        truth: The true one, shape (M,).
-        examples: Index of the example that it belongs to, shape (M,).
-        shape: Number of classes and of examples, (C, N).
-    """
-    right = predicted == truth
-    hits = _indicator(truth[right], examples[right], shape)
-    # Each item counts once for the class predicted and once for the true one.
-    mentions = _indicator(np.concatenate([predicted, truth]), np.tile(examples, 2), shape)
-
-    def scores_of(weights: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-        columns = np.ascontiguousarray(weights.T)
-        twice_hit, mentioned = 2 * (hits @ columns), mentions @ columns
-        occurs: NDArray[np.bool_] = mentioned > 0
-        return twice_hit / np.where(occurs, mentioned, 1.0), occurs
-
-    return scores_of
-
-
-def _mean_where(scores: Floats, occurs: NDArray[np.bool_]) -> Floats:
-    """The mean over the classes that occur, 0 being the score of the others; NaN without any."""
-    classes = occurs.sum(axis=0)
-    means: Floats = np.where(classes > 0, scores.sum(axis=0) / np.maximum(classes, 1), np.nan)
-    return means
 
 
 def _auroc(outputs: Array, targets: Array, classes: int) -> WeightedMetric:
@@ -187,8 +129,6 @@ def _indicator(rows: Array, examples: Array, shape: tuple[int, int]) -> sparse.c
 
 
 _FORMS: dict[str, Callable[[Array, Array, int], WeightedMetric]] = {
-    "f1": _f1,
     "auroc": _auroc,
     "r2": _r2,
-    "token_f1": _token_f1,
 }

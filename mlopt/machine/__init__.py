@@ -1,12 +1,14 @@
-"""What this machine is: its processor, and how much of it we may use."""
+"""What this machine is: its processor, and how much of it we may use.
 
-from mlopt.machine.environment import describe_environment
-from mlopt.machine.limits import usable_cpus, usable_memory_bytes
+The fingerprint of a run is in :mod:`mlopt.machine.environment`, which timing workers do not load.
+"""
+
+from mlopt.machine.limits import cpu_quota, usable_cpus, usable_memory_bytes
 from mlopt.machine.processor import Processor, read_processor
 
 __all__ = [
     "Processor",
-    "describe_environment",
+    "cpu_quota",
     "read_processor",
     "usable_cpus",
     "usable_memory_bytes",

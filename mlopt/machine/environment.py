@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from mlopt.machine.limits import usable_cpus, usable_memory_bytes
+from mlopt.machine.frequency import governor, max_mhz, simultaneous_multithreading
+from mlopt.machine.limits import cpu_quota, usable_cpus, usable_memory_bytes
 from mlopt.machine.processor import read_processor
 from mlopt.types.run import Environment
 
@@ -19,6 +21,8 @@ LIBRARIES = (
     "onnxscript",
     "onnxruntime",
     "onnxruntime-gpu",
+    "onnxruntime-ep-openvino",
+    "openvino",
     "numpy",
     "scipy",
     "torchmetrics",
@@ -36,11 +40,14 @@ def library_versions(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
     return found
 
 
-def describe_environment(providers: tuple[str, ...]) -> Environment:
+def describe_environment(
+    providers: tuple[str, ...], builds: Mapping[str, str] | None = None
+) -> Environment:
     """Describes the machine; it holds no host name, user name or path.
 
     Args:
         providers: Execution providers that are available, found by the caller.
+        builds: What the runtime and its providers were built from, found by the caller.
     """
     import psutil
 
@@ -56,6 +63,11 @@ def describe_environment(providers: tuple[str, ...]) -> Environment:
         python=platform.python_version(),
         libraries=library_versions(),
         providers=providers,
+        cpu_quota=cpu_quota(),
+        governor=governor(),
+        simultaneous_multithreading=simultaneous_multithreading(),
+        max_mhz=max_mhz(),
+        builds=dict(builds or {}),
     )
 
 

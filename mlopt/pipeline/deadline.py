@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from mlopt.types.events import Phase
 from mlopt.workers import Limits
 
 REPORT_S = 4.0
@@ -13,6 +14,10 @@ REPORT_S = 4.0
 BUILD_SHARE = 0.6
 SELECTION_SHARE = 0.6
 """Of what is left after building, what the first measurement may take; the rest confirms."""
+
+CONFIRMATION_SHARE = 0.5
+"""Of what is left after the choice, what timing it again may take before it is put under load: the
+latency and a throughput line are worth the same to a verdict."""
 
 LEAST_CALL_S = 1.0
 
@@ -49,14 +54,35 @@ class Deadline:
 
     def selection(self) -> float | None:
         """Value of the clock at which the first measurement must have ended."""
-        if self.moment is None:
-            return None
-        now = self._clock()
-        return now + SELECTION_SHARE * max(0.0, self.moment - now)
+        return self._share(SELECTION_SHARE)
+
+    def trial(self, phase: Phase, *, loads: bool) -> float | None:
+        """Value of the clock at which the trial of a phase must have ended.
+
+        Args:
+            phase: ``time`` for the choice, ``confirm`` for the confirmation.
+            loads: Whether the budget asks for a throughput.
+        """
+        return self.selection() if phase == "time" else self.confirmation(loads=loads)
+
+    def confirmation(self, *, loads: bool) -> float | None:
+        """Value of the clock at which the choice must have been timed again.
+
+        Args:
+            loads: Whether it is put under load thereafter, which needs time of its own.
+        """
+        return self._share(CONFIRMATION_SHARE) if loads else self.moment
 
     def passed(self, moment: float | None) -> bool:
         """Whether ``moment`` is over."""
         return moment is not None and self._clock() >= moment
+
+    def _share(self, share: float) -> float | None:
+        """Value of the clock at which a share of what is left from now on is over."""
+        if self.moment is None:
+            return None
+        now = self._clock()
+        return now + share * max(0.0, self.moment - now)
 
     def limits(self, limits: Limits, moment: float | None) -> Limits:
         """``limits`` with a call's time cut to what is left until ``moment``."""

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mlopt.decision import choose, judge
+from mlopt.decision import choose
 from mlopt.errors import MloptError
 from mlopt.pipeline.builder import Builder
 from mlopt.pipeline.deadline import Deadline
+from mlopt.pipeline.load import Place, load_candidates
 from mlopt.pipeline.prepared import Prepared
 from mlopt.pipeline.quality import Scorer, failure_of
 from mlopt.pipeline.ratios import p50_ratio_between
 from mlopt.pipeline.recorder import Recorder, utc_now
 from mlopt.pipeline.seal import artifact_sha256
 from mlopt.pipeline.timing import Timer
+from mlopt.pipeline.verdict import confirmed, none_may_ship, session_settings, without_baseline
 from mlopt.search import Proposer
 from mlopt.types.artifact import Artifact
 from mlopt.types.candidate import PlannedCandidate
-from mlopt.types.decision import Decision, Outcome, worst
+from mlopt.types.decision import Decision
 from mlopt.types.privacy import without_paths
-from mlopt.types.run import CandidateResult, Run
+from mlopt.types.run import Run
 from mlopt.workers import Limits
 
 
@@ -49,6 +50,7 @@ def execute(tools: Tools) -> Run:
         while batch := tools.proposer.ask():
             artifacts |= _build(tools, batch)
             _measure(tools, artifacts)
+            load_candidates(_place(tools), artifacts, "selection")
             tools.proposer.tell([recorder.run.candidate(c.name) for c in batch])
         recorder.set(decision=_decide(tools, artifacts))
         broken = recorder.run.baseline.failure is not None
@@ -142,13 +144,7 @@ def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:
     recorder = tools.recorder
     run = recorder.run
     if run.baseline.selection is None or run.baseline.failure is not None:
-        failure = run.baseline.failure
-        why = failure.cause if failure else run.partial or "nothing was measured"
-        return Decision(
-            chosen=None,
-            outcome="FAIL" if run.baseline.failure else "INCONCLUSIVE",
-            reason=f"the baseline {run.baseline.name} could not be measured: {why}",
-        )
+        return without_baseline(run)
     plan = run.plan
     choice = choose(
         run.candidates,
@@ -157,51 +153,11 @@ def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:
         p50_ratio_between(run, recorder.directory.path),
     )
     if choice.chosen is None:
-        return Decision(
-            chosen=None,
-            outcome=_outcome_of_none(run),
-            reason=choice.reason,
-            rejected=choice.rejected,
-        )
+        return none_may_ship(run, choice)
     chosen = artifacts[choice.chosen]
     recorder.directory.write_model(chosen, session_settings(recorder.run.candidate(choice.chosen)))
     _confirm(tools, artifacts, choice.chosen)
-    confirmed = recorder.run.candidate(choice.chosen)
-    return _verdict_of(confirmed, choice.reason, recorder.run).model_copy(
-        update={"rejected": choice.rejected, "tied_with": choice.tied_with}
-    )
-
-
-def session_settings(candidate: CandidateResult) -> str:
-    """What ships beside the model: how the session that was measured was set up."""
-    plan = candidate.plan
-    settings = {"runner": plan.runner, "provider": plan.provider, "settings": plan.settings}
-    return json.dumps(settings, indent=1) + "\n"
-
-
-def _outcome_of_none(run: Run) -> Outcome:
-    """FAIL when every candidate fails; INCONCLUSIVE when some were never measured."""
-    unmeasured = [c for c in run.candidates if c.status in {"planned", "built", "skipped"}]
-    return "INCONCLUSIVE" if unmeasured else "FAIL"
-
-
-def _verdict_of(confirmed: CandidateResult, reason: str, run: Run) -> Decision:
-    evidence = confirmed.confirmation
-    if evidence is None or evidence.quality is None or not evidence.measurements:
-        failure = confirmed.failure or run.baseline.failure
-        why = failure.cause if failure else run.partial or "nothing was measured"
-        return Decision(
-            chosen=confirmed.name,
-            outcome="FAIL" if confirmed.failure else "INCONCLUSIVE",
-            reason=f"{reason}; it could not be confirmed: {why}",
-        )
-    verdicts = judge(run.plan.budget, evidence, confirmed.size_bytes)
-    return Decision(
-        chosen=confirmed.name,
-        outcome=worst([verdict.outcome for verdict in verdicts]),
-        reason=reason,
-        verdicts=verdicts,
-    )
+    return confirmed(recorder.run, choice)
 
 
 def _confirm(tools: Tools, artifacts: dict[str, Artifact], chosen: str) -> None:
@@ -215,3 +171,11 @@ def _confirm(tools: Tools, artifacts: dict[str, Artifact], chosen: str) -> None:
         qualities = tools.scorer.score(pair, "holdout", "confirm")
         if qualities.keys() == pair.keys():
             tools.timer.time(pair, qualities, "holdout", "confirm")
+    load_candidates(_place(tools), {chosen: artifacts[chosen]}, "holdout")
+
+
+def _place(tools: Tools) -> Place:
+    """Where candidates are put under load."""
+    prepared = tools.prepared
+    where = (prepared.snapshots, prepared.project.directory)
+    return Place(*where, tools.recorder, tools.limits, tools.deadline)

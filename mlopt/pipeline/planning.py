@@ -45,6 +45,8 @@ def make_plan(
         allow_fallback=project.allow_fallback,
         task=project.resolved_task,
         keep_predictions=keep_predictions,
+        slices={part.name: part.function for part in project.slices},
+        groups=project.groups,
         training_sha256=prepared.training_sha256,
         time_limit_s=time_limit_s,
     )
@@ -55,13 +57,15 @@ def margin(metric: MetricSpec, holdout: SplitSummary) -> Margin:
 
     With no example changed, Tango's interval still reaches down to z^2 / (n + z^2), and that of the
     AUROC as far as its rarest class lets it. Metrics with another interval promise nothing
-    beforehand.
+    beforehand. Where examples fall into groups, these are what counts.
     """
     relative = metric.max_drop_relative is not None
     provable = None
     if metric.function is None and BUILTIN[metric.name].is_provable:
-        provable = stats.smallest_provable_drop(holdout.examples)
-    elif metric.function is None and metric.name == "auroc" and holdout.class_sizes:
+        provable = stats.smallest_provable_drop(holdout.groups or holdout.examples)
+    elif metric.function is not None or holdout.groups is not None:
+        provable = None  # of AUROC, it would take the groups of each class
+    elif metric.name == "auroc" and holdout.class_sizes:
         provable = stats.smallest_provable_auroc_drop(holdout.class_sizes)
     return Margin(
         metric=metric.name,
@@ -82,6 +86,8 @@ def warnings_of(plan: Plan) -> list[str]:
             continue
         if one.max_drop < one.provable:
             examples, what = holdout.examples, "examples"
+            if holdout.groups is not None:
+                examples, what = holdout.groups, "groups"
             if one.metric == "auroc" and holdout.class_sizes:
                 examples, what = min(holdout.class_sizes), "examples of the rarest class"
             needed = stats.examples_needed(0, 0, examples, one.max_drop)

@@ -105,11 +105,14 @@ def prepare(
             known = _store_model(cache, key, model, Draft.model_validate(answer["draft"]), loaded)
         kept = {split: _store_snapshot(cache, snapshots / split) for split in answer["splits"]}
     classes = loaded.project.resolved_task == "classification"
-    data = {split: _summary(Snapshot(path), classes) for split, path in kept.items()}
+    data = {
+        split: _summary(Snapshot(path), classes, answer["groups"].get(split))
+        for split, path in kept.items()
+    }
     return Prepared(loaded, Artifact.open(known), kept, data, sources, model_hash)
 
 
-def _summary(snapshot: Snapshot, classes: bool) -> SplitSummary:
+def _summary(snapshot: Snapshot, classes: bool, groups: int | None) -> SplitSummary:
     index = snapshot.index
     sizes = None
     if classes and snapshot.targets is not None:
@@ -119,6 +122,7 @@ def _summary(snapshot: Snapshot, classes: bool) -> SplitSummary:
         sha256=index.sha256,
         duplicates=index.duplicates,
         class_sizes=sizes,
+        groups=groups,
     )
 
 

@@ -9,8 +9,11 @@ from typing import NamedTuple
 
 from mlopt.errors import ConfigError, ModelError
 from mlopt.machine import usable_cpus, usable_memory_bytes
-from mlopt.profiling import Contestant, Observed, run_trial, summarize
-from mlopt.profiling.trial import Setting
+from mlopt.pipeline.load import affordable_launches
+from mlopt.profiling.load import LoadSetting, measure_load
+from mlopt.profiling.stopping import ByPrecision, confidence_of
+from mlopt.profiling.summary import summarize
+from mlopt.profiling.trial import Contestant, Observed, Setting, run_trial
 from mlopt.providers import resolve_provider
 from mlopt.runners import RUNNERS
 from mlopt.types.artifact import MANIFEST, Artifact
@@ -23,6 +26,9 @@ from mlopt.types.workload import Workload
 from mlopt.workers import Limits, run_task
 
 TASK_S = 1800.0
+
+TRIAL_SHARE = 0.4
+"""Of a time limit, what goes to the trial where the model is put under load as well."""
 
 
 class Profiled(NamedTuple):
@@ -40,11 +46,30 @@ class Profiled(NamedTuple):
     failure: Failure | None
 
 
+class LoadRequest(NamedTuple):
+    """How to load a model.
+
+    Attributes:
+        callers: Of each closed loop; the one with the highest throughput serves the arrivals.
+        rates: Arrivals a second, each tried once.
+        p99_budget_ms: Also look for the highest rate that keeps it; None: do not.
+        seconds: At one rate, all launches together, at least.
+        most_seconds: The same, at most.
+    """
+
+    callers: tuple[int, ...]
+    rates: tuple[float, ...]
+    p99_budget_ms: float | None
+    seconds: float
+    most_seconds: float
+
+
 class ProfileRequest(NamedTuple):
     """What to time, and how.
 
     Attributes:
         data: An ``.npz`` file with an array for each input; None: synthetic inputs.
+        load: How to load it beside; None: not at all.
     """
 
     model: Path
@@ -54,6 +79,13 @@ class ProfileRequest(NamedTuple):
     seed: int
     schedule: Schedule
     time_limit_s: float | None
+    load: LoadRequest | None = None
+
+    def deadline(self, start: float, share: float = 1.0) -> float | None:
+        """Value of ``time.monotonic()`` when ``share`` of the time limit is over."""
+        if self.time_limit_s is None:
+            return None
+        return start + share * max(0.0, self.time_limit_s - 1)
 
 
 def profile_model(request: ProfileRequest, work: Path, on_event: OnEvent) -> list[Profiled]:
@@ -91,9 +123,7 @@ def profile_model(request: ProfileRequest, work: Path, on_event: OnEvent) -> lis
         project_dir=work,
         limits=Limits(TASK_S, int(usable_memory_bytes() * 0.8)),
         seed=request.seed,
-        deadline=None
-        if request.time_limit_s is None
-        else start + max(0.0, request.time_limit_s - 1),
+        deadline=request.deadline(start, TRIAL_SHARE if request.load is not None else 1.0),
     )
     end = run_trial(
         contestants,
@@ -101,12 +131,60 @@ def profile_model(request: ProfileRequest, work: Path, on_event: OnEvent) -> lis
         lambda message, done, left: on_event(
             Event(phase="time", message=message, done=done, left_s=left)
         ),
+        referee=ByPrecision(
+            request.schedule, request.batch_sizes[0], contestants[0].name, request.seed
+        ),
     )
     first = end.observed[contestants[0].name]
-    return [
+    profiled = [
         _profiled(c.name, end.observed[c.name], first, request, end.stopped_because, work)
         for c in contestants
     ]
+    if request.load is None:
+        return profiled
+    setting = setting._replace(deadline=request.deadline(start))
+    return [
+        _loaded(one, contestant.stage, request, setting, on_event)
+        for one, contestant in zip(profiled, contestants, strict=True)
+    ]
+
+
+def _loaded(
+    one: Profiled, stage: Stage, request: ProfileRequest, setting: Setting, on_event: OnEvent
+) -> Profiled:
+    """What was profiled, with its load at each batch size."""
+    load = request.load
+    if load is None or one.evidence is None or one.failure is not None:
+        return one
+    bytes_ = Artifact.open(Path(stage.artifact)).manifest.size_bytes
+    found = [
+        measure_load(
+            LoadSetting(
+                stage=stage,
+                workload=Workload(batch_size=size),
+                callers=load.callers,
+                rates=load.rates,
+                p99_budget_ms=load.p99_budget_ms,
+                search=load.p99_budget_ms is not None,
+                seconds=load.seconds,
+                most_seconds=load.most_seconds,
+                closed_seconds=load.seconds / 2,
+                launches=affordable_launches(request.schedule.launches, stage.runner, bytes_),
+                pool=request.schedule.pool,
+                warmup=request.schedule.warmup,
+                snapshot=setting.snapshot,
+                project_dir=setting.project_dir,
+                limits=setting.limits,
+                seed=request.seed,
+                run_dir=setting.project_dir,
+                file_stem=f"samples/load/{one.provider}-batch-{size}",
+                until=setting.deadline,
+            ),
+            lambda words: on_event(Event(phase="time", message=f"{one.provider}: {words}")),
+        )
+        for size in request.batch_sizes
+    ]
+    return one._replace(evidence=one.evidence.model_copy(update={"load": tuple(found)}))
 
 
 def _profiled(
@@ -123,6 +201,7 @@ def _profiled(
             run_dir=work,
             file_stem=name,
             seed=request.seed,
+            confidence=confidence_of(request.schedule),
         )
     share = (
         1.0 if seen.placement is None else seen.placement.share_on(resolve_provider(name).ort_name)

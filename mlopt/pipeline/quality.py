@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlopt.decision.slices import POINTS, lost_beyond_margin
 from mlopt.errors import MloptError
 from mlopt.evaluation.comparison import MetricRequest
 from mlopt.pipeline.deadline import Deadline
@@ -17,7 +18,8 @@ from mlopt.store.snapshot import Snapshot
 from mlopt.types.artifact import Artifact
 from mlopt.types.candidate import PlannedCandidate, Stage
 from mlopt.types.events import Phase
-from mlopt.types.measurement import MetricResult, Placement, Quality
+from mlopt.types.measurement import MetricResult, Placement, Quality, SliceResult
+from mlopt.types.plan import Plan
 from mlopt.types.privacy import without_paths
 from mlopt.types.run import Failure
 from mlopt.types.tensors import ArrayRef
@@ -87,16 +89,20 @@ class Scorer:
         compared = self._compare(outputs, baseline, split)
         if baseline not in compared:
             return {}
-        kept = self._store(outputs, split)
-        return {
-            name: Quality(
-                split=split,
-                predictions=kept.get(name),
-                metrics=tuple(MetricResult.model_validate(m) for m in found["metrics"]),
-                flip_rate=found["flip_rate"],
-            )
-            for name, found in compared.items()
+        kept, members = self._store(outputs, split), self._store_members(split)
+        found = {
+            name: quality_of(split, kept.get(name), answer, members)
+            for name, answer in compared.items()
         }
+        if phase == "confirm":
+            self._warn_of_slices(found)
+        return found
+
+    def _warn_of_slices(self, found: dict[str, Quality]) -> None:
+        plan = self._recorder.run.plan
+        for name, quality in found.items():
+            for part in lost_beyond_margin(plan.margins, quality):
+                self._recorder.warn("confirm", slice_warning(name, part, quality))
 
     def _score_one(
         self,
@@ -146,38 +152,21 @@ class Scorer:
         fell_back = placement.share_on(provider) < 1.0
         self._recorder.update(candidate.name, placement=placement, fell_back=fell_back)
         if fell_back:
-            elsewhere = sum(n for name, n in placement.nodes.items() if name != provider)
-            total = sum(placement.nodes.values())
-            self._recorder.warn(
-                "score",
-                f"{candidate.name}: {elsewhere} of {total} nodes did not run on {candidate.provider}",
-            )
+            self._recorder.warn("score", fallback_warning(candidate, placement))
 
     def _compare(
         self, outputs: dict[str, str], baseline: str, split: str
     ) -> dict[str, dict[str, Any]]:
-        plan = self._recorder.run.plan
-        requests = [
-            MetricRequest(
-                name=margin.metric,
-                function=margin.function,
-                higher_is_better=margin.higher_is_better,
-                max_drop=margin.max_drop,
-                relative=margin.relative,
-            ).model_dump(mode="json")
-            for margin in plan.margins
-        ]
         self._recorder.tell("compare", f"comparing answers on {split}", 0.0)
-        arguments = {
-            "outputs": outputs,
-            "baseline": baseline,
-            "snapshot": str(self._prepared.snapshots[split]),
-            "split": split,
-            "metrics": requests,
-            "task": plan.task,
-            "project_dir": str(self._prepared.project.directory),
-            "seed": plan.seed,
-        }
+        arguments = comparison_arguments(
+            self._recorder.run.plan,
+            split,
+            outputs,
+            baseline,
+            self._prepared.snapshots[split],
+            self._prepared.project.directory,
+            self._members(split),
+        )
         limits = self._deadline.limits(self._limits, self._deadline.moment)
         progress = self._recorder.teller("compare", split, 0.0, 1.0)
         try:
@@ -208,12 +197,122 @@ class Scorer:
             for name, path in outputs.items()
         }
 
+    def _members(self, split: str) -> Path:
+        """What the comparison finds of slices and groups; every later one reads it."""
+        return self._work / f"{split}-members.npz"
+
+    def _store_members(self, split: str) -> ArrayRef | None:
+        path = self._members(split)
+        if not self._recorder.run.plan.keep_predictions or not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return write_array(self._recorder.directory.path, f"samples/{split}/members.npz", **arrays)
+
 
 def stem(recorder: Recorder, name: str) -> str:
     """The beginning of a candidate's file names: its number in the plan, and its name made safe."""
-    number = [c.name for c in recorder.run.candidates].index(name)
+    return file_stem([c.name for c in recorder.run.candidates].index(name), name)
+
+
+def file_stem(number: int, name: str) -> str:
+    """The same from a candidate's number in the plan."""
     safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-")
     return f"{number:02d}-{safe[:60]}"
+
+
+def comparison_arguments(
+    plan: Plan,
+    split: str,
+    outputs: dict[str, str],
+    baseline: str,
+    snapshot: Path,
+    project_dir: Path,
+    members: Path | None = None,
+) -> dict[str, Any]:
+    """What :data:`COMPARE` takes: ``report --verify`` calls it with the same.
+
+    Args:
+        plan: Metrics, margins, seed and all else that shapes the numbers.
+        split: Name of the split.
+        outputs: File of what is scored of each candidate, ``.npy``.
+        baseline: Name of the one that the others are compared with.
+        snapshot: Directory of the split.
+        project_dir: Where the user's code is imported from.
+        members: File of the slices and groups, as :attr:`Quality.members` refers to it; written
+            where it is not there. None: the user's functions are called.
+    """
+    requests = [
+        MetricRequest(
+            name=margin.metric,
+            function=margin.function,
+            higher_is_better=margin.higher_is_better,
+            max_drop=margin.max_drop,
+            relative=margin.relative,
+        ).model_dump(mode="json")
+        for margin in plan.margins
+    ]
+    return {
+        "outputs": outputs,
+        "baseline": baseline,
+        "snapshot": str(snapshot),
+        "split": split,
+        "metrics": requests,
+        "task": plan.task,
+        "project_dir": str(project_dir),
+        "seed": plan.seed,
+        "slices": plan.slices,
+        "groups": plan.groups,
+        "members": None if members is None else str(members),
+    }
+
+
+def quality_of(
+    split: str,
+    predictions: ArrayRef | None,
+    found: dict[str, Any],
+    members: ArrayRef | None = None,
+) -> Quality:
+    """What :data:`COMPARE` says of one candidate, as a record.
+
+    Args:
+        split: Name of the split.
+        predictions: Where the answers are stored.
+        found: The candidate's entry of the answer.
+        members: Where the slices and groups are stored.
+    """
+    return Quality(
+        split=split,
+        predictions=predictions,
+        metrics=tuple(MetricResult.model_validate(m) for m in found["metrics"]),
+        flip_rate=found["flip_rate"],
+        broken_rate=found["broken_rate"],
+        slices=tuple(SliceResult.model_validate(part) for part in found["slices"]),
+        members=members,
+    )
+
+
+def fallback_warning(candidate: PlannedCandidate, placement: Placement) -> str:
+    """What the run says of a candidate some of whose nodes ran elsewhere."""
+    from mlopt.providers import resolve_provider
+
+    provider = resolve_provider(candidate.provider).ort_name
+    elsewhere = sum(n for name, n in placement.nodes.items() if name != provider)
+    total = sum(placement.nodes.values())
+    return f"{candidate.name}: {elsewhere} of {total} nodes did not run on {candidate.provider}"
+
+
+def slice_warning(name: str, part: SliceResult, quality: Quality) -> str:
+    """What the run says of a slice that certainly lost more than the whole may."""
+    loss, margin = (
+        f"{amount * 100:.3g} points" if part.metric in POINTS else f"{amount:.3g}"
+        for amount in (part.least_loss, quality.metrics[0].max_drop or 0.0)
+    )
+    return (
+        f"{name}: the slice '{part.name}' ({part.examples} examples of {quality.split}) lost at least "
+        f"{loss} of {part.metric}; all examples together may lose {margin}. Slices do not decide: "
+        "look at this one before you ship."
+    )
 
 
 def failure_of(during: str, error: MloptError) -> Failure:

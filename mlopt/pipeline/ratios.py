@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlopt import stats
-from mlopt.profiling.summary import as_rounds
-from mlopt.store.files import read_arrays
+from mlopt.profiling.samples import Samples
+from mlopt.profiling.stopping import confidence_of
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Measurement
 from mlopt.types.run import Run
@@ -25,8 +25,9 @@ def p50_ratio_between(run: Run, run_dir: Path) -> Callable[[str, str], Estimate]
             return Estimate(value=1.0, low=1.0, high=1.0)
         a, b = _measurement(run, first), _measurement(run, second)
         if a.trial == b.trial:
-            rounds = [as_rounds(read_arrays(run_dir, m.samples)["samples"]) for m in (a, b)]
-            return stats.paired_p50_ratio(rounds[0], rounds[1], seed=run.plan.seed)
+            rounds = [Samples.read(run_dir, m.samples).block_medians() for m in (a, b)]
+            confidence = confidence_of(run.plan.schedule)
+            return stats.paired_p50_ratio(*rounds, seed=run.plan.seed, confidence=confidence)
         one = Estimate(value=1.0, low=1.0, high=1.0)
         return (a.p50_ratio or one).over(b.p50_ratio or one)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlopt.errors import RunError
-from mlopt.machine import describe_environment
+from mlopt.machine.environment import describe_environment
 from mlopt.pipeline.prepared import Prepared
 from mlopt.pipeline.timing import INTERRUPTED
 from mlopt.store.hashing import sha256_file
@@ -73,6 +73,8 @@ def _reopened(candidate: CandidateResult) -> CandidateResult:
 
 
 def _settled(evidence: Evidence | None) -> Evidence | None:
-    if evidence is None or any(m.stopped_because == INTERRUPTED for m in evidence.measurements):
+    if evidence is None or not evidence.measurements:
+        return None
+    if any(m.stopped_because == INTERRUPTED for m in evidence.measurements):
         return None
     return evidence

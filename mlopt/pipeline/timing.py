@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from mlopt.decision.dominance import Race, standing_of
 from mlopt.machine import usable_memory_bytes
 from mlopt.pipeline.deadline import Deadline
 from mlopt.pipeline.prepared import Prepared
 from mlopt.pipeline.quality import stage_of, stem
 from mlopt.pipeline.recorder import Recorder
-from mlopt.profiling import Contestant, Observed, run_trial, summarize
-from mlopt.profiling.trial import Setting, TrialEnd
-from mlopt.store.files import write_atomically
+from mlopt.profiling.samples import Samples
+from mlopt.profiling.stopping import ByPrecision, Referee, confidence_of
+from mlopt.profiling.summary import summarize
+from mlopt.profiling.trial import Contestant, Observed, Setting, TrialEnd, run_trial
+from mlopt.store.files import write_array
 from mlopt.types.artifact import Artifact
 from mlopt.types.events import Phase
-from mlopt.types.measurement import Placement, Quality
+from mlopt.types.measurement import LaunchVitals, Placement, Quality
 from mlopt.types.run import Failure, Run
 from mlopt.workers import Limits
 
@@ -68,7 +74,7 @@ class Timer:
             observed: dict[str, Observed] = {}
             why = INTERRUPTED
             try:
-                end = self._run(trial, heat, artifacts, split, phase, observed)
+                end = self._run(trial, heat, artifacts, qualities, split, phase, observed)
                 why = end.stopped_because
             finally:
                 self._record(field, trial, heat, observed, qualities, why)
@@ -78,17 +84,20 @@ class Timer:
         trial: str,
         heat: list[str],
         artifacts: dict[str, Artifact],
+        qualities: Mapping[str, Quality],
         split: str,
         phase: Phase,
         observed: dict[str, Observed],
     ) -> TrialEnd:
         run = self._recorder.run
-        moment = self._deadline.selection() if phase == "time" else self._deadline.moment
+        loads = any(line.is_throughput for line in run.plan.budget)
+        moment = self._deadline.trial(phase, loads=loads)
         moment = earliest(moment, time.monotonic() + run.plan.schedule.max_seconds)
         checkpoint = Checkpoint(
-            self._recorder.directory.path / "samples" / f"{trial}.checkpoint.json"
+            self._recorder.directory.path / "samples" / f"{trial}.checkpoint.npz"
         )
-        first_launch = checkpoint.load(observed)
+        first_launch, earlier = checkpoint.load()
+        observed |= earlier
         for name in heat:
             observed.setdefault(name, Observed())
         setting = Setting(
@@ -101,17 +110,35 @@ class Timer:
             deadline=moment,
         )
         contestants = [Contestant(n, stage_of(run.candidate(n).plan, artifacts[n])) for n in heat]
-        launches = iter(range(first_launch + 1, run.plan.schedule.launches + 1))
+        launches = itertools.count(first_launch + 1)
         end = run_trial(
             contestants,
             setting,
             lambda message, done, left: self._recorder.tell(phase, message, done, left),
+            referee=self._referee(heat, qualities, phase),
             done=observed,
             first_launch=first_launch,
             after_launch=lambda seen: checkpoint.save(seen, next(launches)),
         )
         checkpoint.remove()
         return end
+
+    def _referee(
+        self, heat: Sequence[str], qualities: Mapping[str, Quality], phase: Phase
+    ) -> Referee:
+        """Ends a trial by precision; while the choice is open, dominated candidates leave it."""
+        run = self._recorder.run
+        plan = run.plan
+        by_precision = ByPrecision(
+            plan.schedule, plan.workloads[0].batch_size, run.baseline.name, plan.seed
+        )
+        if phase == "confirm":
+            return by_precision
+        standings = {
+            name: standing_of(run.candidate(name), qualities[name], plan.allow_fallback)
+            for name in heat
+        }
+        return Race(by_precision, standings, plan.budget)
 
     def _record(
         self,
@@ -128,7 +155,7 @@ class Timer:
             seen = observed.get(name, Observed())
             if seen.failure is not None:
                 self._recorder.fail(name, seen.failure)
-            if not seen.samples:
+            if not any(seen.samples.values()):
                 continue
             evidence = summarize(
                 seen,
@@ -140,6 +167,7 @@ class Timer:
                 file_stem=stem(self._recorder, name),
                 seed=run.plan.seed,
                 quality=qualities.get(name),
+                confidence=confidence_of(run.plan.schedule),
             )
             if getattr(run.candidate(name), field) is not None:
                 continue  # the baseline of a further heat: its samples are kept, the first decides
@@ -186,44 +214,54 @@ def earliest(first: float | None, second: float) -> float:
 
 
 class Checkpoint(NamedTuple):
-    """What a trial has seen after each launch, so that a crash loses one launch at most."""
+    """What a trial has seen after each launch, so that a crash loses one launch at most.
+
+    The samples stand in one npz at ``path``, beside a JSON text of all that is no array.
+    """
 
     path: Path
 
     def save(self, observed: dict[str, Observed], launches: int) -> None:
         """Writes everything seen in the first ``launches`` launches."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        content = {
-            "launches": launches,
-            "observed": {
-                name: {
-                    "samples": {str(size): rows for size, rows in one.samples.items()},
-                    "cold_start_ms": one.cold_start_ms,
-                    "peak_rss_bytes": one.peak_rss_bytes,
-                    "nodes": None if one.placement is None else one.placement.nodes,
-                    "failure": None if one.failure is None else one.failure.model_dump(),
-                }
-                for name, one in observed.items()
-            },
-        }
-        write_atomically(self.path, json.dumps(content))
+        arrays = {}
+        words: dict[str, Any] = {"launches": launches, "observed": {}}
+        for number, (name, one) in enumerate(observed.items()):
+            for size, samples in one.samples.items():
+                arrays[f"{number}-{size}-ns"] = samples.ns
+                arrays[f"{number}-{size}-blocks"] = samples.blocks
+            words["observed"][name] = {
+                "sizes": list(one.samples),
+                "launches": one.launches,
+                "nodes": None if one.placement is None else one.placement.nodes,
+                "failure": None if one.failure is None else one.failure.model_dump(),
+                "left_because": one.left_because,
+                "vitals": [vitals.model_dump() for vitals in one.vitals],
+            }
+        write_array(self.path.parent, self.path.name, words=np.array(json.dumps(words)), **arrays)
 
-    def load(self, observed: dict[str, Observed]) -> int:
-        """Fills ``observed``, and returns the number of launches that are done."""
+    def load(self) -> tuple[int, dict[str, Observed]]:
+        """The number of launches that are done, and what they saw."""
         if not self.path.exists():
-            return 0
-        content = json.loads(self.path.read_text(encoding="utf-8"))
-        for name, one in content["observed"].items():
-            observed[name] = Observed(
-                samples={
-                    int(size): [tuple(r) for r in rows] for size, rows in one["samples"].items()
-                },
-                cold_start_ms=one["cold_start_ms"],
-                peak_rss_bytes=one["peak_rss_bytes"],
-                placement=None if one["nodes"] is None else Placement(nodes=one["nodes"]),
-                failure=None if one["failure"] is None else Failure.model_validate(one["failure"]),
-            )
-        return int(content["launches"])
+            return 0, {}
+        with np.load(self.path, allow_pickle=False) as arrays:
+            words = json.loads(str(arrays["words"]))
+            observed = {
+                name: Observed(
+                    samples={
+                        size: Samples.of(
+                            arrays[f"{number}-{size}-ns"], arrays[f"{number}-{size}-blocks"]
+                        )
+                        for size in one["sizes"]
+                    },
+                    launches=[tuple(launch) for launch in one["launches"]],
+                    placement=None if one["nodes"] is None else Placement(nodes=one["nodes"]),
+                    failure=one["failure"] and Failure.model_validate(one["failure"]),
+                    left_because=one["left_because"],
+                    vitals=[LaunchVitals.model_validate(v) for v in one["vitals"]],
+                )
+                for number, (name, one) in enumerate(words["observed"].items())
+            }
+        return int(words["launches"]), observed
 
     def remove(self) -> None:
         """The trial is over; its samples stand in files of their own."""

@@ -1,6 +1,5 @@
-"""Time candidates side by side: worker processes, launches, interleaved rounds."""
+"""Time candidates side by side: worker processes, launches, interleaved rounds.
 
-from mlopt.profiling.summary import summarize
-from mlopt.profiling.trial import Contestant, Observed, run_trial
-
-__all__ = ["Contestant", "Observed", "run_trial", "summarize"]
+Nothing is imported here: a timing worker loads :mod:`mlopt.profiling.session`, and what it would
+load besides (scipy takes a second) is launched anew with every one of its lives.
+"""

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from mlopt.machine.vitals import involuntary_switches
 from mlopt.store.snapshot import Snapshot
 from mlopt.types.candidate import Stage
 
@@ -53,6 +52,8 @@ class TimingSession:
         self._calls = {
             size: [self._session.bind(one) for one in inputs[size]] for size in batch_sizes
         }
+        self._switches = involuntary_switches()
+        self._timed_ns = 0
 
     def describe(self) -> dict[str, Any]:
         """The cold start in nanoseconds, and which provider took how many nodes."""
@@ -80,11 +81,22 @@ class TimingSession:
         with self._session.serving():
             for call in itertools.islice(order, warmup):
                 call()
-            return timed(list(order))
+            found = timed(list(order))
+        self._timed_ns += sum(found)
+        return found
 
-    def peak_rss_bytes(self) -> int:
-        """High-water mark of this process's resident memory."""
-        return peak_rss_bytes()
+    def leave(self) -> dict[str, int]:
+        """The high-water mark of resident memory, and what happened since loading.
+
+        That is involuntary context switches, -1 where the system does not count them, and the timed
+        work that they are of.
+        """
+        switches = involuntary_switches()
+        return {
+            "peak_rss_bytes": peak_rss_bytes(),
+            "involuntary_switches": switches if switches < 0 else switches - self._switches,
+            "timed_ns": self._timed_ns,
+        }
 
 
 def timed(calls: list[Callable[[], object]]) -> list[int]:
@@ -136,5 +148,7 @@ def peak_rss_bytes() -> int:
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
+    import psutil
+
     memory = psutil.Process().memory_info()
     return int(getattr(memory, "peak_wset", memory.rss))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlopt import stats
+from mlopt.profiling.diagnostics import diagnose, warnings_of
+from mlopt.profiling.samples import Samples
 from mlopt.profiling.trial import Observed
 from mlopt.store.files import write_array
 from mlopt.types.estimate import Estimate
-from mlopt.types.measurement import Evidence, Measurement, Quality
+from mlopt.types.measurement import Evidence, LaunchVitals, Measurement, Quality
+from mlopt.types.tensors import ArrayRef
 from mlopt.types.workload import Workload
 
 
@@ -25,6 +30,7 @@ def summarize(
     file_stem: str,
     seed: int,
     quality: Quality | None = None,
+    confidence: float = 0.95,
 ) -> Evidence:
     """Stores the samples of one candidate, and summarizes them.
 
@@ -38,76 +44,122 @@ def summarize(
         file_stem: Beginning of the names of the sample files.
         seed: For the bootstrap.
         quality: What the candidate answered, to stand beside the timings.
+        confidence: Of the intervals; see :func:`mlopt.profiling.stopping.confidence_of`.
     """
+    place = f"samples/{trial}/{file_stem}"
+    launches = np.array(observed.launches, dtype=np.int64).reshape(-1, 4)
     measurements = []
     for workload in workloads:
-        samples = observed.array(workload.batch_size)
-        if len(samples) == 0:
+        samples = observed.samples.get(workload.batch_size)
+        if not samples:
             continue
-        reference = write_array(
-            run_dir, f"samples/{trial}/{file_stem}-{workload.name}.npz", samples=samples
-        )
-        rounds = as_rounds(samples)
-        p50_ratio, p99_ratio = _ratios(rounds, baseline, workload, seed)
         measurements.append(
-            Measurement(
-                workload=workload,
+            measurement_of(
+                samples,
+                None if baseline is None else baseline.samples.get(workload.batch_size),
+                workload,
                 trial=trial,
-                samples=reference,
-                launches=rounds.launches,
-                rounds=rounds.blocks,
-                p50_ms=stats.quantile(rounds, 0.5, seed=seed),
-                p90_ms=stats.quantile(rounds, 0.9, seed=seed),
-                p99_ms=stats.tail_estimate(rounds, 0.99, seed=seed),
-                p99_support=stats.tail_support(rounds.n, rounds.blocks, 0.99),
-                mean_ms=stats.mean(rounds, seed=seed),
-                p50_ratio=p50_ratio,
-                p99_ratio=p99_ratio,
+                reference=samples.write(run_dir, f"{place}-{workload.name}.npz"),
                 stopped_because=stopped_because,
-                warnings=_warnings(rounds),
+                seed=seed,
+                vitals=observed.vitals,
+                launches=launches,
+                confidence=confidence,
             )
         )
     return Evidence(
         measurements=tuple(measurements),
         quality=quality,
-        cold_start_ms=_mean(observed.cold_start_ms),
-        peak_rss_bytes=_mean(observed.peak_rss_bytes),
+        cold_start_ms=cold_start_ms(launches),
+        peak_rss_bytes=peak_rss_bytes(launches),
+        launches=write_array(run_dir, f"{place}-launches.npz", launches=launches),
+        left_because=observed.left_because,
+        vitals=tuple(observed.vitals),
     )
 
 
-def as_rounds(samples: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> stats.Rounds:
-    """Samples of shape (N, 3) in nanoseconds, launch and round, as milliseconds with their blocks."""
-    return stats.Rounds(values=samples[:, 0] / 1e6, launch=samples[:, 1], round=samples[:, 2])
+def measurement_of(
+    samples: Samples,
+    baseline: Samples | None,
+    workload: Workload,
+    *,
+    trial: str,
+    reference: ArrayRef,
+    stopped_because: str,
+    seed: int,
+    vitals: Sequence[LaunchVitals] = (),
+    launches: NDArray[np.int64] | None = None,
+    confidence: float = 0.95,
+) -> Measurement:
+    """All that may be said of one candidate and workload, from its samples alone.
+
+    Args:
+        samples: Of the candidate; at least one.
+        baseline: Of the baseline in the same trial; None or empty: no ratios.
+        workload: What was timed.
+        trial: Name of the trial.
+        reference: Where the samples are stored.
+        stopped_because: Why the trial ended.
+        seed: For the bootstrap.
+        vitals: The machine in each launch.
+        launches: What each launch cost; see :attr:`mlopt.types.measurement.Evidence.launches`.
+        confidence: Of the intervals.
+    """
+    rounds = samples.rounds()
+    p50_ratio, p99_ratio = _ratios(rounds, baseline, seed, confidence)
+    effective = stats.effective_samples(rounds, 0.99)
+    diagnostics = diagnose(rounds, vitals, launches)
+    return Measurement(
+        workload=workload,
+        trial=trial,
+        samples=reference,
+        launches=rounds.launches,
+        rounds=rounds.blocks,
+        p50_ms=stats.quantile(rounds, 0.5, seed=seed, confidence=confidence),
+        p90_ms=stats.quantile(rounds, 0.9, seed=seed, confidence=confidence),
+        p99_ms=stats.tail_estimate(rounds, 0.99, seed=seed, confidence=confidence),
+        p99_support=stats.tail_support(effective, rounds.blocks, 0.99),
+        p99_samples=effective,
+        mean_ms=stats.mean(rounds, seed=seed, confidence=confidence),
+        p50_ratio=p50_ratio,
+        p99_ratio=p99_ratio,
+        stopped_because=stopped_because,
+        diagnostics=diagnostics,
+        warnings=warnings_of(diagnostics),
+    )
+
+
+def cold_start_ms(launches: NDArray[np.int64]) -> Estimate | None:
+    """The mean cold start of launches, given as in ``Evidence.launches``, shape (L, 4)."""
+    return _mean(launches[:, 0] / 1e6)
+
+
+def peak_rss_bytes(launches: NDArray[np.int64]) -> Estimate | None:
+    """The mean peak memory of launches, which are given as to :func:`cold_start_ms`.
+
+    A launch that the time limit ended before it was asked for its memory has -1 there.
+    """
+    peaks = launches[:, 1]
+    return _mean(peaks[peaks >= 0].astype(np.float64))
 
 
 def _ratios(
-    rounds: stats.Rounds, baseline: Observed | None, workload: Workload, seed: int
+    rounds: stats.Rounds, baseline: Samples | None, seed: int, confidence: float
 ) -> tuple[Estimate | None, Estimate | None]:
-    samples = None if baseline is None else baseline.array(workload.batch_size)
-    if samples is None or len(samples) == 0:
+    if not baseline:
         return None, None
-    base = as_rounds(samples)
-    p50 = stats.paired_p50_ratio(rounds, base, seed=seed)
-    supported = all(stats.tail_support(r.n, r.blocks, 0.99) == "interval" for r in (rounds, base))
-    return p50, stats.tail_ratio(rounds, base, 0.99, seed=seed) if supported else None
+    base = baseline.rounds()
+    if not set(map(tuple, rounds.block_keys.tolist())) & set(map(tuple, base.block_keys.tolist())):
+        return None, None
+    p50 = stats.paired_p50_ratio(rounds, base, seed=seed, confidence=confidence)
+    supported = all(
+        stats.tail_support(stats.effective_samples(r, 0.99), r.blocks, 0.99) == "interval"
+        for r in (rounds, base)
+    )
+    if not supported:
+        return p50, None
+    return p50, stats.tail_ratio(rounds, base, 0.99, seed=seed, confidence=confidence)
 
 
-def _warnings(rounds: stats.Rounds) -> tuple[str, ...]:
-    """What a reader should know before trusting the numbers, each with its advice."""
-    found = []
-    if rounds.launches < 3:
-        found.append(
-            f"only {rounds.launches} launch(es): the spread between processes is hardly known; allow more time"
-        )
-    _, medians = rounds.block_medians()
-    p10, p90 = np.quantile(medians, (0.1, 0.9))
-    if p90 > 1.25 * p10:
-        found.append(
-            f"unstable: the medians of the blocks range from {p10:.3g} to {p90:.3g} ms (10th to 90th percentile); "
-            "trust the ratio, which is paired in each round, and close other programs"
-        )
-    return tuple(found)
-
-
-def _mean(values: list[float]) -> Estimate | None:
-    return stats.mean_interval(values) if values else None
+def _mean(values: NDArray[np.float64]) -> Estimate | None:
+    return stats.mean_interval(values.tolist()) if len(values) else None

@@ -9,7 +9,6 @@ stopped, because an idle thread pool goes on spinning for tens of milliseconds.
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,8 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlopt.errors import MloptError
+from mlopt.machine.vitals import read_vitals
+from mlopt.profiling.samples import Samples
+from mlopt.profiling.stopping import Referee, Ruling
 from mlopt.types.candidate import Stage
-from mlopt.types.measurement import Placement
+from mlopt.types.measurement import LaunchVitals, Placement
 from mlopt.types.plan import Schedule
 from mlopt.types.run import Failure
 from mlopt.workers import Limits, Worker
@@ -50,26 +52,34 @@ class Observed:
     """What a trial has seen of one candidate so far.
 
     Attributes:
-        samples: For each batch size, rows of (nanoseconds, launch, round).
-        cold_start_ms: One for each launch.
-        peak_rss_bytes: One for each launch.
+        samples: For each batch size.
+        launches: For each launch: cold start in nanoseconds, peak RSS in bytes, involuntary context
+            switches, and nanoseconds of timed work; -1 where it ended before that was asked.
         failure: Set when it fell out of the trial.
+        left_because: Set when it left before the end, since nothing more was to be learned.
+        vitals: Of the machine, in each launch that it was in.
     """
 
-    samples: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
-    cold_start_ms: list[float] = field(default_factory=list)
-    peak_rss_bytes: list[float] = field(default_factory=list)
+    samples: dict[int, Samples] = field(default_factory=dict)
+    launches: list[tuple[int, int, int, int]] = field(default_factory=list)
     placement: Placement | None = None
     failure: Failure | None = None
+    left_because: str | None = None
+    vitals: list[LaunchVitals] = field(default_factory=list)
+
+    @property
+    def races(self) -> bool:
+        """Whether it is still timed."""
+        return self.failure is None and self.left_because is None
 
     def block_size(self, batch_size: int) -> int:
         """Samples in the first block of a workload; 0 when there is none."""
-        rows = self.samples.get(batch_size, [])
-        return sum(1 for _ in itertools.takewhile(lambda row: row[1:] == rows[0][1:], rows))
+        samples = self.samples.get(batch_size)
+        return 0 if samples is None else samples.block_size
 
-    def array(self, batch_size: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-        """The samples of a workload, shape (N, 3)."""
-        return np.array(self.samples.get(batch_size, []), dtype=np.int64).reshape(-1, 3)
+    def of(self, batch_size: int) -> Samples:
+        """The samples of a workload, to add to."""
+        return self.samples.setdefault(batch_size, Samples())
 
 
 class Setting(NamedTuple):
@@ -78,6 +88,8 @@ class Setting(NamedTuple):
     Attributes:
         snapshot: Directory of the examples that inputs are drawn from.
         deadline: Value of ``time.monotonic()`` after which no block begins; None: no limit.
+        least_rounds: In each launch, however short the time is.
+        open_together: Start the workers at once: sooner done, and cold starts mean nothing.
     """
 
     schedule: Schedule
@@ -87,6 +99,8 @@ class Setting(NamedTuple):
     limits: Limits
     seed: int
     deadline: float | None = None
+    least_rounds: int = 1
+    open_together: bool = False
 
     def expired(self) -> bool:
         """Whether the time limit is reached."""
@@ -106,10 +120,17 @@ class Setting(NamedTuple):
 
 
 class TrialEnd(NamedTuple):
-    """What a trial has seen, and why it ended."""
+    """What a trial has seen, and why it ended.
+
+    Attributes:
+        launches: How many there have been.
+        rounds: Over all launches.
+    """
 
     observed: dict[str, Observed]
     stopped_because: str
+    launches: int
+    rounds: int
 
 
 def run_trial(
@@ -117,6 +138,7 @@ def run_trial(
     setting: Setting,
     progress: Progress,
     *,
+    referee: Referee | None = None,
     done: dict[str, Observed] | None = None,
     first_launch: int = 0,
     after_launch: Callable[[dict[str, Observed]], None] | None = None,
@@ -127,70 +149,144 @@ def run_trial(
         contestants: All of one heat; one that fails falls out, and the others go on.
         setting: How often, how long, on what.
         progress: Called with a few words, the share done and the seconds left.
+        referee: Says after each launch whether to go on, and who leaves; default: all launches
+            that the schedule allows.
         done: What earlier launches of the same trial have seen, when it is resumed.
         first_launch: Number of the launch to begin with.
         after_launch: Called after each launch, to store what has been seen.
     """
     observed = done or {c.name: Observed() for c in contestants}
-    counts: dict[tuple[str, int], int] = {}
-    schedule, start = setting.schedule, time.monotonic()
-    rounds_left = schedule.rounds
-    for launch in range(first_launch, schedule.launches):
-        if setting.expired():
-            break
-        began = time.monotonic()
-        alive = [c for c in contestants if observed[c.name].failure is None]
-        with ExitStack() as stack:
-            heat = _Launch(launch, setting, observed, counts, stack)
-            heat.open(alive, progress)
-            opened = time.monotonic() - began
-            if setting.deadline is not None:
-                rounds_left = _affordable_rounds(setting, opened, began, launch, heat)
-            for number in range(rounds_left):
-                if setting.expired() or not heat.workers:
-                    break
-                share = (launch - first_launch + (number + 1) / rounds_left) / (
-                    schedule.launches - first_launch
-                )
-                elapsed = time.monotonic() - start
-                heat.round(number)
-                progress(
-                    f"launch {launch + 1} of {schedule.launches}, round {number + 1} of {rounds_left}",
-                    share,
-                    setting.left_s(elapsed / share * (1 - share)),
-                )
-            heat.finish()
+    trial = _Trial(contestants, setting, progress, observed, referee)
+    launch = first_launch
+    stopped = trial.ruling(launch) if launch or setting.expired() else None
+    while stopped is None:
+        trial.launch(launch)
+        launch += 1
+        stopped = trial.ruling(launch)
         if after_launch is not None:
             after_launch(observed)
-    return TrialEnd(observed, _why_it_ended(observed, setting))
+    return TrialEnd(observed, stopped, *trial.extent())
 
 
-def _affordable_rounds(
-    setting: Setting, opened_s: float, began: float, launch: int, heat: _Launch
-) -> int:
-    """Rounds for this launch so that all launches that are left fit before the deadline.
+class _Trial:
+    """A trial under way."""
 
-    Few launches with many rounds say less than many launches with few, so rounds give way first.
-    """
-    assert setting.deadline is not None
-    launches_left = setting.schedule.launches - launch
-    each = (setting.deadline - began) / launches_left
-    return max(1, min(setting.schedule.rounds, int((each - opened_s) / max(heat.round_s, 1e-6))))
+    def __init__(
+        self,
+        contestants: Sequence[Contestant],
+        setting: Setting,
+        progress: Progress,
+        observed: dict[str, Observed],
+        referee: Referee | None,
+    ) -> None:
+        self.contestants = contestants
+        self.setting = setting
+        self.tell = progress
+        self.observed = observed
+        self.referee = referee
+        self.counts: dict[tuple[str, int], int] = {}
+        self.start = time.monotonic()
+        self.begun = 0
+        self.rounds = setting.schedule.rounds
+        self.launch_s = 0.0
+        self.cut = False
+        self.words = ""
 
+    def launch(self, number: int) -> None:
+        """One life of the worker processes."""
+        began = time.monotonic()
+        alive = [c for c in self.contestants if self.observed[c.name].races]
+        self.begun += 1
+        with ExitStack() as stack:
+            heat = _Launch(number, self.setting, self.observed, self.counts, stack)
+            heat.open(alive, self._tell)
+            if self.setting.deadline is not None and number < self.setting.schedule.launches:
+                self.rounds = self._affordable_rounds(began, number, heat)
+                self.cut |= self.rounds < self.setting.schedule.rounds
+            before = read_vitals()
+            for i in range(self.rounds):
+                if self.setting.expired() or not heat.workers:
+                    break
+                heat.round(i)
+                self._tell(number, i + 1, f"round {i + 1} of {self.rounds}")
+            vitals = LaunchVitals(before=before, after=read_vitals())
+            for name in heat.workers:
+                self.observed[name].vitals.append(vitals)
+            heat.finish()
+        self.launch_s = time.monotonic() - began
 
-def _why_it_ended(observed: dict[str, Observed], setting: Setting) -> str:
-    rows = [row for one in observed.values() for rows in one.samples.values() for row in rows]
-    launches = len({row[1] for row in rows})
-    rounds = len({row[1:] for row in rows})
-    planned = setting.schedule.launches * setting.schedule.rounds
-    if launches == setting.schedule.launches and rounds == planned:
-        return (
-            f"the planned {launches} launches with {setting.schedule.rounds} rounds each are done"
+    def ruling(self, launches: int) -> str | None:
+        """Why the trial is over after so many launches; None: it goes on."""
+        racing = {n: one.samples for n, one in self.observed.items() if one.races}
+        if not racing:
+            return f"no candidate was left after {_count(launches, 'launch')}"
+        ruling = Ruling()
+        if self.referee is not None:
+            ruling = self.referee.after_launch(racing, launches)
+            self.words = ruling.words
+            for name, reason in ruling.leaving.items():
+                self.observed[name].left_because = reason
+        schedule = self.setting.schedule
+        done, rounds = self.extent()
+        so_far = f"{_count(done, 'launch')}, {_count(rounds, 'round')}"
+        over = launches >= schedule.launches and self.referee is None
+        if ruling.stop is not None:
+            return ruling.stop + (f" (time allowed {so_far})" if self.cut else "")
+        if self.setting.expired() or self._too_late_for_another(launches) or (over and self.cut):
+            return f"the time limit: {so_far}" + (f"; {self.words}" if self.words else "")
+        if over:
+            return (
+                f"the planned {_count(done, 'launch')} with {schedule.rounds} rounds each are done"
+            )
+        return None
+
+    def extent(self) -> tuple[int, int]:
+        """Launches and rounds that anybody has samples of."""
+        blocks = {
+            (launch, number)
+            for one in self.observed.values()
+            for samples in one.samples.values()
+            for launch, number, _ in samples.blocks.tolist()
+        }
+        return len({launch for launch, _ in blocks}), len(blocks)
+
+    def _too_late_for_another(self, launches: int) -> bool:
+        """Whether a launch beyond the least number would not end before the deadline."""
+        if self.setting.deadline is None or launches < self.setting.schedule.launches:
+            return False
+        return self.referee is not None and time.monotonic() + self.launch_s > self.setting.deadline
+
+    def _affordable_rounds(self, began: float, launch: int, heat: _Launch) -> int:
+        """Rounds for this launch so that all launches that are planned fit before the deadline.
+
+        Few launches with many rounds say less than many launches with few, so rounds give way.
+        """
+        assert self.setting.deadline is not None
+        opened_s = time.monotonic() - began
+        each = (self.setting.deadline - began) / (self.setting.schedule.launches - launch)
+        affordable = int((each - opened_s) / max(heat.round_s, 1e-6))
+        least, most = self.setting.least_rounds, self.setting.schedule.rounds
+        return min(most, max(least, affordable))
+
+    def _tell(self, launch: int, rounds: int, what: str) -> None:
+        """Says where the trial is, how well things are known, and how long it will last."""
+        schedule = self.setting.schedule
+        most = schedule.launches if self.referee is None else schedule.most_launches
+        words = (
+            f"launch {launch + 1} of {'at most ' if most > schedule.launches else ''}{most}, {what}"
         )
-    anyone = any(one.failure is None for one in observed.values())
-    if setting.deadline is not None and anyone:
-        return f"the time limit: {launches} launches, {rounds} rounds of the planned {planned}"
-    return f"no candidate was left after {launches} launches, {rounds} rounds"
+        words += f"; {self.words}" if self.words else ""
+        done = launch + rounds / self.rounds
+        here = done - (launch + 1 - self.begun)
+        elapsed = time.monotonic() - self.start
+        share = min(1.0, done / most)
+        left = None if here <= 0 else self.setting.left_s(elapsed / here * max(0.0, most - done))
+        self.tell(words, share, left)
+
+
+def _count(number: int, what: str) -> str:
+    plural = f"{what}es" if what.endswith("ch") else f"{what}s"
+    return f"{number} {what if number == 1 else plural}"
 
 
 class _Launch:
@@ -213,21 +309,35 @@ class _Launch:
         self.rng = np.random.default_rng([setting.seed, number])
         self.round_s = 0.0
 
-    def open(self, contestants: Sequence[Contestant], progress: Progress) -> None:
+    def open(
+        self, contestants: Sequence[Contestant], tell: Callable[[int, int, str], None]
+    ) -> None:
         """Starts one worker after the other, so that no cold start disturbs another."""
         for i in self.rng.permutation(len(contestants)):
             if self.setting.expired():
-                return
+                break
             name, stage = contestants[i]
-            progress(
-                f"launch {self.number + 1} of {self.setting.schedule.launches}, loading {name}",
-                self.number / self.setting.schedule.launches,
-                None,
-            )
-            worker = Worker(SESSION, self._arguments(stage), self.setting.limits)
-            self.stack.enter_context(worker)
-            self.workers[name] = worker
-            self._guarded(name, self._begin)
+            tell(self.number, 0, f"loading {name}")
+            self._start(name, stage)
+            if not self.setting.open_together:
+                self._await([name])
+        if self.setting.open_together:
+            self._await(list(self.workers))
+
+    def _await(self, names: Sequence[str]) -> None:
+        """Waits until all have loaded, and only then runs any of them."""
+        for action in (self._ready, self._begin):
+            for name in names:
+                if name in self.workers:
+                    self._guarded(name, action)
+
+    def _start(self, name: str, stage: Stage) -> None:
+        worker = Worker(SESSION, self._arguments(stage), self.setting.limits)
+        self.stack.enter_context(worker)
+        self.workers[name] = worker
+
+    def _ready(self, name: str, worker: Worker) -> None:
+        worker.opened(self.setting.call_limit_s())
 
     def round(self, number: int) -> None:
         """Visits every worker once, in a fresh order."""
@@ -241,7 +351,7 @@ class _Launch:
         self.round_s = time.monotonic() - began
 
     def finish(self) -> None:
-        """Asks each worker for its peak memory."""
+        """Asks each worker for its peak memory, and how often it was interrupted."""
         for name in list(self.workers):
             self._guarded(name, self._end)
 
@@ -255,10 +365,10 @@ class _Launch:
         }
 
     def _begin(self, name: str, worker: Worker) -> None:
-        worker.opened(self.setting.call_limit_s())
+        worker.resume()
         seen = self._call(worker, "describe")
         one = self.observed[name]
-        one.cold_start_ms.append(seen["cold_start_ns"] / 1e6)
+        one.launches.append((seen["cold_start_ns"], -1, -1, -1))
         one.placement = None if seen["nodes"] is None else Placement(nodes=seen["nodes"])
         for size in self.setting.batch_sizes:
             pilot = self._time(worker, size, PILOT, 0)
@@ -275,8 +385,7 @@ class _Launch:
     def _visit(self, name: str, worker: Worker, size: int, number: int) -> None:
         worker.resume()
         block = self._time(worker, size, self.counts[name, size], int(self.rng.integers(1 << 30)))
-        rows = self.observed[name].samples.setdefault(size, [])
-        rows.extend((ns, self.number, number) for ns in block)
+        self.observed[name].of(size).add(self.number, number, block)
 
     def _time(self, worker: Worker, size: int, count: int, offset: int) -> list[int]:
         warmup = self.setting.schedule.warmup
@@ -289,7 +398,15 @@ class _Launch:
 
     def _end(self, name: str, worker: Worker) -> None:
         worker.resume()
-        self.observed[name].peak_rss_bytes.append(float(self._call(worker, "peak_rss_bytes")))
+        seen = self._call(worker, "leave")
+        launches = self.observed[name].launches
+        cold_start_ns, *_ = launches[-1]
+        launches[-1] = (
+            cold_start_ns,
+            seen["peak_rss_bytes"],
+            seen["involuntary_switches"],
+            seen["timed_ns"],
+        )
 
     def _guarded(self, name: str, action: Callable[..., None], *arguments: int) -> None:
         worker = self.workers[name]

@@ -70,7 +70,7 @@ def _parse(raw: dict[str, Any], directory: Path, problems: Problems) -> Project 
     data = _data(raw.get("data"), directory, problems)
     inputs = _inputs(raw, model, directory, problems)
     budget = _budget(raw.get("budget"), problems)
-    _check_training(raw, directory, problems)
+    _check_references(raw, directory, problems)
     metrics = raw.get("metrics")
     if isinstance(metrics, list):
         metrics = [{"name": m} if isinstance(m, str) else m for m in metrics]
@@ -90,10 +90,13 @@ def _parse(raw: dict[str, Any], directory: Path, problems: Problems) -> Project 
     return project
 
 
-def _check_training(raw: dict[str, Any], directory: Path, problems: Problems) -> None:
-    """What ``student`` and ``augment`` name must be there."""
-    student = raw.get("student")
-    references = {"augment": raw.get("augment")}
+def _check_references(raw: dict[str, Any], directory: Path, problems: Problems) -> None:
+    """What ``student``, ``augment``, ``slices`` and ``groups`` name must be there."""
+    student, slices = raw.get("student"), raw.get("slices")
+    references = {"augment": raw.get("augment"), "groups": raw.get("groups")}
+    for i, part in enumerate(slices if isinstance(slices, list) else []):
+        if isinstance(part, dict):
+            references[f"slices[{i}].function"] = part.get("function")
     if isinstance(student, dict):
         references["student.factory"] = student.get("factory")
         weights = student.get("weights")

@@ -12,7 +12,7 @@ from mlopt.errors import did_you_mean
 from mlopt.evaluation.metrics import BUILTIN
 from mlopt.sources.data import DataSource
 from mlopt.sources.models import ModelSource
-from mlopt.types.budget import BudgetLine
+from mlopt.types.budget import BudgetLine, p99_limit_ms
 from mlopt.types.passes import StudentModel, TrainingSetup
 from mlopt.types.patterns import IDENTIFIER, REFERENCE
 from mlopt.types.plan import Schedule
@@ -75,6 +75,30 @@ class BaselineSpec(Record):
     provider: str = "cpu"
 
 
+class SliceSpec(Record):
+    """A part of the examples that is looked at by itself.
+
+    Attributes:
+        function: ``module:function`` of the user's: ``(inputs, targets) -> mask``, the inputs as
+            arrays by name, the mask booleans of shape (N,).
+    """
+
+    name: Annotated[str, Field(pattern=IDENTIFIER)]
+    function: Annotated[str, Field(pattern=REFERENCE)]
+
+
+class GateSpec(Record):
+    """How ``mlopt gate`` compares what ships with the reference.
+
+    Attributes:
+        tolerance: How much slower the p50 may be, as a share of the reference's.
+        max_seconds: Wall-clock limit of the comparison.
+    """
+
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    max_seconds: Annotated[float, Field(gt=0)] = 60.0
+
+
 class Traffic(Record):
     """How much the model is asked in production."""
 
@@ -109,6 +133,11 @@ class Project(Record):
         student: A smaller model, which the recipe ``distill`` has learn from the project's own.
         augment: ``module:function`` that varies a training batch at random. It takes the inputs
             as tensors by name, and returns them the same.
+        slices: Parts of the examples that are looked at by themselves, beside the classes.
+        groups: ``module:function``, ``(inputs, targets) -> labels`` of shape (N,): examples of one
+            label belong together (frames of a clip), and count as one unit.
+        ship: What ``mlopt gate`` checks: an ``.onnx`` file, an artifact, or a run's directory.
+        reference: What it is compared with: the one that serves now, in the same forms.
         recipes: Which to try; empty: all that mlopt has.
         batch_sizes: Each is a workload; the first one decides.
         allow_fallback: Whether a candidate may be chosen some of whose nodes run on another
@@ -127,6 +156,11 @@ class Project(Record):
     baseline: BaselineSpec = BaselineSpec()
     budget: tuple[BudgetLine, ...] = ()
     traffic: Traffic | None = None
+    slices: tuple[SliceSpec, ...] = ()
+    groups: Annotated[str, Field(pattern=REFERENCE)] | None = None
+    ship: str | None = None
+    reference: str | None = None
+    gate: GateSpec = GateSpec()
     recipes: tuple[str, ...] = ()
     providers: Annotated[tuple[str, ...], Field(min_length=1)] = ("cpu",)
     batch_sizes: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)] = (1,)
@@ -203,6 +237,7 @@ class Project(Record):
             "inputs": [spec.name for spec in self.inputs],
             "outputs": self.outputs,
             "metrics": [metric.name for metric in self.metrics],
+            "slices": [part.name for part in self.slices],
             "batch_sizes": self.batch_sizes,
         }.items():
             if repeated := [str(value) for value, count in Counter(values).items() if count > 1]:
@@ -229,13 +264,27 @@ class Project(Record):
                 f"there is no workload '{line.workload}'. {_add_batch_size(line.workload, workloads)}",
             )
             for i, line in enumerate(self.budget)
-            if line.is_latency and line.workload not in workloads
+            if (line.is_latency or line.is_throughput) and line.workload not in workloads
+        ] + [
+            (
+                f"budget[{i}]",
+                f"'{line}' needs a p99 to keep at that rate: add 'p99 <= 20 ms @ {line.workload}' with "
+                "your own limit.",
+            )
+            for i, line in enumerate(self.budget)
+            if line.is_throughput and p99_limit_ms(self.budget, line.workload) is None
         ]
 
     def _measurement_mistakes(self) -> Iterator[tuple[str, str]]:
         for key, value in self.measurement:
             if value < 0 or (value == 0 and key != "warmup"):
                 yield f"measurement.{key}", f"must be positive, and is {value:g}."
+        if self.measurement.launches > self.measurement.most_launches:
+            yield (
+                "measurement.most_launches",
+                f"is {self.measurement.most_launches}, less than launches, which is "
+                f"{self.measurement.launches}. Raise it.",
+            )
         least_block, most_block = self.measurement.min_block, self.measurement.max_block
         if least_block > most_block:
             yield (
@@ -260,7 +309,7 @@ def json_schema() -> dict[str, Any]:
     models = [s.model_json_schema() for s in MODEL_SOURCES.entries.values()]
     data = [s.model_json_schema() for s in DATA_SOURCES.entries.values()]
     reference = {"type": "string", "pattern": REFERENCE}
-    line = {"type": "string", "examples": ["p99 <= 5 ms", "size <= 10 MB"]}
+    line = {"type": "string", "examples": ["p99 <= 5 ms", "size <= 10 MB", "throughput >= 200 /s"]}
     properties = schema["properties"]
     properties["model"] = {"anyOf": models, "description": "Where the model comes from."}
     properties["data"] = {

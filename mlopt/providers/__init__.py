@@ -7,12 +7,19 @@ by the name that ONNX Runtime gives it.
 from __future__ import annotations
 
 from mlopt.errors import ConfigError, did_you_mean
-from mlopt.providers._base import Provider, runtime_problem
+from mlopt.providers._base import Provider, runtime_builds, runtime_problem
 from mlopt.registry import Folder
 
 PROVIDERS: Folder[Provider] = Folder("mlopt.providers", Provider, "provider")
 
-__all__ = ["PROVIDERS", "Provider", "available_providers", "resolve_provider", "runtime_problem"]
+__all__ = [
+    "PROVIDERS",
+    "Provider",
+    "available_providers",
+    "resolve_provider",
+    "runtime_builds",
+    "runtime_problem",
+]
 
 
 def resolve_provider(name: str) -> Provider:

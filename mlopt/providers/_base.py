@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -94,3 +95,17 @@ def runtime_problem() -> str | None:
     if len(installed) > 1:
         return f"{' and '.join(installed)} overwrite each other's files. {EITHER_RUNTIME}"
     return None
+
+
+def runtime_builds() -> dict[str, str]:
+    """What ONNX Runtime was built from, and the CUDA below it; empty where it is not installed."""
+    if runtime_problem() is not None:
+        return {}
+    import onnxruntime
+    from onnxruntime.capi import build_and_package_info
+
+    # The rest of the line holds the flags of the compiler, and may hold paths.
+    facts = re.findall(r"(git-commit-id|build type)=(\w+)", onnxruntime.get_build_info())
+    found = {"onnxruntime": " ".join(value for _, value in facts)} if facts else {}
+    cuda = getattr(build_and_package_info, "cuda_version", "")
+    return found | ({"CUDA": str(cuda)} if cuda else {})

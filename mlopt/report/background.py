@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mlopt.report.evidence import baseline_name, is_timed, timed, workloads
+from mlopt.profiling.diagnostics import warnings_of
+from mlopt.report.evidence import baseline_name, measurements, timed, workloads
 from mlopt.report.quality import baseline_value, is_share, margin_in_words
 from mlopt.report.text import code, ended, listing, plural, prose, sentence
-from mlopt.types.measurement import Measurement
-from mlopt.types.run import CandidateResult, Run
+from mlopt.types.run import Environment, Run
 
 
 def drivers(run: Run) -> list[str]:
@@ -79,8 +79,9 @@ def statistics(run: Run) -> list[str]:
         "three: 3 divided by the number of examples, on either side.",
         f"A ratio is always over {baseline_name(run)}: below 1 is faster. The p50 ratio is the median over "
         "rounds of the ratio of two blocks' medians; it is not the ratio of the two p50 in the table.",
-        "p99 is given with an interval from 662 samples in 50 rounds, as an upper bound from 459, and not "
-        "at all below. The rule is for independent samples; those of one block are not quite independent.",
+        "p99 is given with an interval from 662 effective samples in 50 rounds, as an upper bound from 459, "
+        "and not at all below. Samples that depend on each other count as fewer: effective samples are as "
+        "many independent ones as would show a p99 as well.",
         "PASS: the whole interval lies on the right side of the limit. FAIL: all of it lies on the wrong "
         "side. INCONCLUSIVE: it contains the limit. MB is 10^6 bytes.",
     ]
@@ -89,16 +90,16 @@ def statistics(run: Run) -> list[str]:
             "Either end of an interval of the AUROC lies at least 3.84 / (n + 3.84) away, with n the "
             "examples of its rarest class: even if none of n fails grossly, that share of them still may."
         )
-    reasons = dict.fromkeys(m.stopped_because for _, m in _all(run))
-    return found + [f"Timing stopped because: {ended(reason)}" for reason in reasons]
+    return found
 
 
 def warnings(run: Run) -> list[str]:
     """Everything that was noted against the numbers, each with its candidate."""
     found = [sentence(text) for text in run.warnings]
     by_text: dict[str, list[str]] = {}
-    for result, seen in _all(run):
-        for text in seen.warnings:
+    for result, seen in measurements(run):
+        known = warnings_of(seen.diagnostics)  # they have a section of their own
+        for text in (text for text in seen.warnings if text not in known):
             place = f"{code(result.name)} ({seen.trial}, {seen.workload.name})"
             by_text.setdefault(text, []).append(place)
     return found + [f"{listing(places)}: {ended(text)}" for text, places in by_text.items()]
@@ -110,11 +111,13 @@ def versions(run: Run) -> list[str]:
     libraries = ", ".join(f"{name} {number}" for name, number in machine.libraries.items())
     found = [
         f"Machine: {prose(machine.cpu)} ({machine.architecture}), {machine.cpus} of "
-        f"{plural(machine.cpus_on_host, 'processor')} usable, {machine.memory_bytes / 1e9:.1f} GB memory, "
-        f"{prose(machine.operating_system)}.",
+        f"{plural(machine.cpus_on_host, 'processor')} usable{_quota(machine)}, "
+        f"{machine.memory_bytes / 1e9:.1f} GB memory, {prose(machine.operating_system)}.",
+        f"Frequency: {prose(machine.frequency or 'not known')}.",
         f"Processor flags that decide which kernels run: {listing(machine.cpu_flags) or 'none'}.",
         f"Software: mlopt {run.mlopt_version}, Python {machine.python}, {libraries}.",
         f"Execution providers: {listing(machine.providers) or 'none'}.",
+        *_builds(machine),
         f"Seed: {run.plan.seed}. Schedule: {run.plan.schedule.launches} launches x "
         f"{run.plan.schedule.rounds} rounds, at most {run.plan.schedule.max_block} inferences in a block.",
     ]
@@ -139,15 +142,13 @@ def hashes(run: Run) -> str:
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in named)
 
 
-def _all(run: Run) -> list[tuple[CandidateResult, Measurement]]:
-    return [
-        (result, seen)
-        for result in run.candidates
-        if is_timed(result)
-        for evidence in (result.selection, result.confirmation)
-        if evidence is not None
-        for seen in evidence.measurements
-    ]
+def _quota(machine: Environment) -> str:
+    return "" if machine.cpu_quota is None else f" (a quota of {machine.cpu_quota:.3g})"
+
+
+def _builds(machine: Environment) -> list[str]:
+    builds = [f"{name} {build}" for name, build in machine.builds.items()]
+    return [f"Builds: {prose(', '.join(builds))}."] if builds else []
 
 
 def _methods(run: Run) -> list[str]:

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from mlopt.errors import RunError
+from mlopt.profiling.samples import Samples
 from mlopt.report.canvas import (
     INK,
     LOOKS,
@@ -25,7 +26,6 @@ from mlopt.report.canvas import (
 )
 from mlopt.report.evidence import first_measurement, timed, workloads
 from mlopt.report.text import NONE, shortened, significant
-from mlopt.store.files import read_arrays
 from mlopt.types.measurement import Measurement
 from mlopt.types.run import Run
 
@@ -96,8 +96,7 @@ def _strips(run: Run, run_dir: Path) -> list[Strip]:
 def _milliseconds(run_dir: Path, seen: Measurement) -> Array:
     place = seen.samples.path
     try:
-        table = read_arrays(run_dir, seen.samples)["samples"]
-        nanoseconds: Array = table[:, 0] / 1e6
+        milliseconds: Array = Samples.read(run_dir, seen.samples).ns / 1e6
     except FileNotFoundError as e:
         raise RunError(
             f"{place} is missing, and the report draws it. Restore the file from the run's directory."
@@ -106,7 +105,7 @@ def _milliseconds(run_dir: Path, seen: Measurement) -> Array:
         raise RunError(
             f"{place} is damaged ({e}). Restore the file from the run's directory."
         ) from e
-    return nanoseconds
+    return milliseconds
 
 
 def _latency_range(run: Run, strips: list[Strip]) -> tuple[float, float]:

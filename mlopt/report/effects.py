@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from mlopt.report.evidence import baseline, baseline_name, decisive, exact, measurement, workloads
-from mlopt.report.quality import delta_in_words, errors_a_day, harm, is_share
+from mlopt.report.quality import delta_in_words, errors_a_day, harm, is_share, mcnemar_in_words
 from mlopt.report.summary import RATIO_DECIMALS
 from mlopt.report.text import (
     code,
@@ -130,8 +130,11 @@ def _quality(run: Run, evidence: Evidence) -> list[Effect]:
             if one.gained is not None and one.lost is not None:
                 text += (
                     f": of {one.examples:,} answers {one.gained} became right and {one.lost} wrong"
+                    f"{mcnemar_in_words(one)}"
                 )
                 break
+        if evidence.quality.broken_rate is not None:
+            text += f"; {percent(evidence.quality.broken_rate)} were right and became wrong"
         found.append(Effect("neutral", text))
     return found
 

@@ -46,6 +46,17 @@ def measurement(evidence: Evidence | None, workload: str) -> Measurement | None:
     return next((m for m in evidence.measurements if m.workload.name == workload), None)
 
 
+def measurements(run: Run) -> list[tuple[CandidateResult, Measurement]]:
+    """Everything that was timed, each with its candidate."""
+    return [
+        (result, seen)
+        for result in timed(run)
+        for evidence in (result.selection, result.confirmation)
+        if evidence is not None
+        for seen in evidence.measurements
+    ]
+
+
 def workloads(run: Run) -> tuple[Workload, ...]:
     """The workloads of the plan; the first one decides."""
     return run.plan.workloads or (Workload(),)

@@ -45,6 +45,20 @@ def delta_in_words(result: MetricResult, share: bool) -> str:
     return f"{value}{unit}{ending}{worse}"
 
 
+def p_text(p_value: float) -> str:
+    """``0.031``, or ``< 0.001``."""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
+
+
+def mcnemar_in_words(result: MetricResult) -> str:
+    """`` (McNemar's exact test: p = 0.85)``; empty where there is none."""
+    if result.p_value is None:
+        return ""
+    test = "exact test" if result.units is None else f"test over {result.units:,} groups"
+    p_value = p_text(result.p_value)
+    return f" (McNemar's {test}: p {'' if p_value.startswith('<') else '= '}{p_value})"
+
+
 def amount(value: float, share: bool) -> str:
     """A margin or another size of a delta: ``0.5 points`` or ``0.02``."""
     if not share:
@@ -94,6 +108,8 @@ def _provable(margin: Margin, plan: Plan, share: bool) -> str:
         return ""
     holdout = plan.data.get("holdout")
     examples = "The holdout" if holdout is None else f"The {holdout.examples:,} holdout examples"
+    if holdout is not None and holdout.groups is not None:
+        examples = f"The {holdout.groups:,} groups of the {holdout.examples:,} holdout examples"
     text = f" {examples} can exclude a loss of {amount(margin.provable, share)} at best"
     short = (
         margin.max_drop is not None and not margin.relative and margin.provable > margin.max_drop

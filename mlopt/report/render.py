@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlopt.errors import RunError
 from mlopt.report.plots import draw_plots
 from mlopt.report.view import AdrView, build_view
 from mlopt.store.files import write_atomically
 from mlopt.store.rundir import ADR, RunDirectory
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 PLOTS = "plots"
 
@@ -43,6 +48,12 @@ def write_report(run_dir: Path) -> Path:
 
 def render_adr(view: AdrView) -> str:
     """The Markdown of a report."""
+    text = _template().render(view._asdict())
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+@functools.cache
+def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(  # Markdown: every text is escaped where the view is built
@@ -52,5 +63,4 @@ def render_adr(view: AdrView) -> str:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701
     )
-    text = environment.get_template("adr.md.j2").render(view._asdict())
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return environment.get_template("adr.md.j2")

@@ -162,11 +162,20 @@ def effort_table(run: Run) -> Table | None:
 
 def data_table(run: Run) -> Table:
     """The splits, as they were read."""
+    splits = run.plan.data
+    grouped = any(split.groups is not None for split in splits.values())
     rows = [
-        (name, f"{split.examples:,}", f"{split.duplicates:,}", f"`{split.sha256[:12]}`")
-        for name, split in run.plan.data.items()
+        (
+            name,
+            f"{split.examples:,}",
+            *([NONE if split.groups is None else f"{split.groups:,}"] if grouped else []),
+            f"{split.duplicates:,}",
+            f"`{split.sha256[:12]}`",
+        )
+        for name, split in splits.items()
     ]
-    return Table(("split", "examples", "exact duplicates", "sha256"), tuple(rows))
+    head = ("split", "examples", *(["groups"] if grouped else []), "exact duplicates", "sha256")
+    return Table(head, tuple(rows))
 
 
 def _quality_rows(
@@ -187,6 +196,12 @@ def _quality_rows(
             NONE if q is None or q.flip_rate is None else percent(q.flip_rate) for q in qualities
         ]
         rows.append(("predictions that flipped", *flips))
+    if any(q is not None and q.broken_rate is not None for q in qualities):
+        broken = [
+            NONE if q is None or q.broken_rate is None else percent(q.broken_rate)
+            for q in qualities
+        ]
+        rows.append(("right before, wrong now", *broken))
     examples = [
         NONE if q is None or not q.metrics else f"{q.metrics[0].examples:,}" for q in qualities
     ]
@@ -217,11 +232,12 @@ def _mega(estimate: Estimate | None) -> str:
 def _observed(run: Run, verdict: Verdict) -> str:
     if verdict.observed is None:
         return "too little to say"
+    if verdict.unit == "per_s":
+        return verdict.shown
     if verdict.unit == "bytes":
         size = verdict.observed
-        if size.low == size.high:
-            return f"{significant(size.value / 1e6)} MB"
-        return f"{_mega(size)} MB"
+        exact = size.low == size.high
+        return f"{significant(size.value / 1e6) if exact else _mega(size)} MB"
     if verdict.unit == "ms":
         bound, _, rest = interval(verdict.observed).partition(" (upper")
         return f"{bound} ms (upper{rest}" if rest else f"{bound} ms"

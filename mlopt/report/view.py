@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from mlopt.report import background, tables
 from mlopt.report.curves import curves_in_words
+from mlopt.report.diagnostics import Quiet, wandering, was_it_quiet
 from mlopt.report.effects import Effect, effects
 from mlopt.report.evidence import chosen, decisive, workloads
+from mlopt.report.load import LoadSection, load_section
 from mlopt.report.markdown import Table, fence
 from mlopt.report.options import Option, options
 from mlopt.report.outcome import (
@@ -21,6 +23,7 @@ from mlopt.report.outcome import (
     title,
 )
 from mlopt.report.plots import CURVES, STEPS
+from mlopt.report.slices import SliceSection, slice_section
 from mlopt.report.step_tables import StepSection, step_section, steps_in_words
 from mlopt.report.text import code, listing, plural, prose
 from mlopt.types.privacy import without_paths
@@ -42,6 +45,8 @@ class Decided(NamedTuple):
     contract: Table | None
     settlements: tuple[str, ...]
     evidence: Table | None
+    slices: SliceSection | None
+    load: LoadSection | None
     consequences: tuple[Effect, ...]
     refusals: tuple[Refusal, ...]
 
@@ -65,6 +70,7 @@ class Background(NamedTuple):
     procedure: tuple[str, ...]
     statistics: tuple[str, ...]
     warnings: tuple[str, ...]
+    quiet: Quiet | None
     assumptions: tuple[str, ...]
     effort: Table | None
     command: str
@@ -104,6 +110,8 @@ def _decided(run: Run) -> Decided:
         contract=tables.contract_table(run),
         settlements=tuple(settlements(run)),
         evidence=tables.evidence_table(run),
+        slices=slice_section(run),
+        load=load_section(run),
         consequences=() if winner is None else tuple(effects(run, winner, decisive(winner))),
         refusals=tuple(r._replace(log=_log(r.log)) for r in refusals(run)),
     )
@@ -128,6 +136,7 @@ def _background(run: Run) -> Background:
         procedure=tuple(background.procedure(run)),
         statistics=tuple(background.statistics(run)),
         warnings=tuple(background.warnings(run)),
+        quiet=was_it_quiet(run),
         assumptions=tuple(background.assumptions(run)),
         effort=tables.effort_table(run),
         command=fence(without_paths(run.plan.command)).replace("```text", "```sh"),
@@ -152,6 +161,12 @@ def _table_notes(run: Run) -> list[str]:
     base = next((c for c in results if c.plan.role == "baseline"), None)
     if results and (base is None or base.selection is None or not base.selection.measurements):
         return ["**The baseline was not measured, so there are no ratios and no deltas.**"]
+    if names := wandering(run):
+        return [
+            f"**The latency of {listing(names)} wandered while it was measured: no level exists to be "
+            "estimated. Its absolute figures say where it happened to be, and no line of the budget is "
+            "judged by them; compare by the ratio.**"
+        ]
     return []
 
 

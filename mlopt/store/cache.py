@@ -110,6 +110,10 @@ class Cache:
                 found.append(CacheEntry(kind, place.name, size, place.stat().st_mtime))
         return sorted(found, key=lambda entry: entry.last_used)
 
+    def directories(self, kind: str) -> Iterator[Path]:
+        """The directories of all entries of a kind, in no order; none counts as used by that."""
+        yield from (self.root / kind).glob("*/*")
+
     def prune(self, *, older_than_s: float = 0.0, max_bytes: int | None = None) -> list[CacheEntry]:
         """Removes entries unused for ``older_than_s``.
 

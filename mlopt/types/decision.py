@@ -30,6 +30,8 @@ class Verdict(Record):
         seen = self.observed
         if seen is None:
             return "not observed"
+        if self.unit == "per_s":
+            return sustained_in_words(seen)
         if seen.high is None or seen.low == seen.high:
             return self._value(seen.value)
         if seen.low is None:
@@ -40,6 +42,14 @@ class Verdict(Record):
         if self.unit in {"ms", "bytes"}:
             return format_quantity(f"_{self.unit}", value)
         return f"{value:+.4g}"
+
+
+def sustained_in_words(rate: Estimate) -> str:
+    """``sustained at 210 /s, not at 220 /s``: what is known of the highest sustained rate."""
+    low, high = (None if r is None else format_quantity("_per_s", r) for r in (rate.low, rate.high))
+    if low is None:
+        return f"not sustained at {high}"
+    return f"sustained at {low}" if high is None else f"sustained at {low}, not at {high}"
 
 
 class Rejection(Record):

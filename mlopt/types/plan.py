@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import model_validator
+
 from mlopt.types.budget import BudgetLine
 from mlopt.types.candidate import PlannedCandidate
 from mlopt.types.record import Record
@@ -36,7 +40,11 @@ class Schedule(Record):
     """How often and how long each candidate is timed.
 
     Attributes:
-        launches: Lives of the worker processes.
+        launches: Lives of the worker processes, at least.
+        most_launches: At most, where the intervals are wider than asked for. Default: as many as
+            ``launches``, where that is given.
+        p50_precision: Half-width to aim for of the interval of the p50 ratio, relative to it.
+        p99_precision: The same for the p99, where there are enough samples for one.
         rounds: Rounds in each launch; every round visits every candidate once.
         block_ms: Aim for the duration of one visit.
         min_block: Least inferences in a visit.
@@ -47,6 +55,9 @@ class Schedule(Record):
     """
 
     launches: int = 5
+    most_launches: int = 12
+    p50_precision: float = 0.01
+    p99_precision: float = 0.05
     rounds: int = 12
     block_ms: float = 40.0
     min_block: int = 12
@@ -55,6 +66,15 @@ class Schedule(Record):
     pool: int = 64
     max_seconds: float = 120.0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fixed_where_launches_are_given(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "most_launches" in data:
+            return data
+        launches = data.get("launches")
+        valid = isinstance(launches, int) and launches > 0
+        return {**data, "most_launches": launches} if valid else data
+
 
 class SplitSummary(Record):
     """One split of the data, as it was read.
@@ -62,12 +82,14 @@ class SplitSummary(Record):
     Attributes:
         class_sizes: How many examples each class has that occurs; None where targets are no
             classes.
+        groups: How many groups the examples fall into; None where they are independent.
     """
 
     examples: int
     sha256: str
     duplicates: int
     class_sizes: tuple[int, ...] | None = None
+    groups: int | None = None
 
 
 class Plan(Record):
@@ -78,6 +100,8 @@ class Plan(Record):
         sources_sha256: Hash over the project's Python files.
         model_sha256: Hash of the model as the user brought it.
         task: What the model is asked for; it decides what can flip.
+        slices: Function (``module:function``) of each slice that the user named.
+        groups: ``module:function`` that says which examples belong together.
         training_sha256: Hash of what mlopt.yaml says of training: student, augmentation, metric.
         keep_predictions: Whether predictions and targets are stored with the run.
         time_limit_s: Wall-clock limit of the run; None: no limit.
@@ -102,5 +126,7 @@ class Plan(Record):
     allow_fallback: bool
     task: Task = "classification"
     keep_predictions: bool = True
+    slices: dict[str, str] = {}
+    groups: str | None = None
     training_sha256: str = ""
     time_limit_s: float | None

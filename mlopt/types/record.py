@@ -6,4 +6,5 @@ from pydantic import BaseModel, ConfigDict
 class Record(BaseModel):
     """A frozen record. Unknown keys are refused, so that a misspelt option never passes silently."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Validators are built when first used: most processes need but a few of all records.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)

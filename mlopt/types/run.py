@@ -24,6 +24,13 @@ class Environment(Record):
         cpu_flags: Only those that decide which kernels run.
         cpus: Logical processors that the process may use, after affinity and quota.
         memory_bytes: Memory that the process may use, after the cgroup's limit.
+        operating_system: Its name, and the version of its kernel.
+        cpu_quota: The cgroup's quota in processors; None: no limit.
+        governor: What decides about the processor's frequency; None: cannot be read.
+        simultaneous_multithreading: Whether two threads share a core; None: cannot be read.
+        max_mhz: The highest frequency of the processor; None: cannot be read.
+        builds: What the runtime and its providers were built from, by name: a commit, the version of
+            a library below them.
     """
 
     cpu: str
@@ -36,6 +43,22 @@ class Environment(Record):
     python: str
     libraries: dict[str, str]
     providers: tuple[str, ...]
+    cpu_quota: float | None = None
+    governor: str | None = None
+    simultaneous_multithreading: bool | None = None
+    max_mhz: float | None = None
+    builds: dict[str, str] = {}
+
+    @property
+    def frequency(self) -> str | None:
+        """What decides about the processor's speed, in words; None where nothing can be read."""
+        known = [] if self.governor is None else [f"governor {self.governor}"]
+        if self.max_mhz is not None:
+            known.append(f"at most {self.max_mhz:,.0f} MHz")
+        if self.simultaneous_multithreading is not None:
+            shared = self.simultaneous_multithreading
+            known.append("two threads share a core" if shared else "one thread on each core")
+        return ", ".join(known) or None
 
 
 class Failure(Record):

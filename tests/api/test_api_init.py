@@ -22,7 +22,10 @@ def every_option(text: str) -> str:
 
 
 def supply_torch_files(directory: Path) -> None:
-    functions = {"model": ("build", "build_student"), "data": (*SPLITS, "augment")}
+    functions = {
+        "model": ("build", "build_student"),
+        "data": (*SPLITS, "augment", "dark", "clip_of"),
+    }
     for module, names in functions.items():
         text = "".join(f"def {name}(): ...\n" for name in names)
         (directory / f"{module}.py").write_text(text)
@@ -58,7 +61,7 @@ def test_template_with_every_option_taken_in_is_accepted(tmp_path):
     project = load_project(tmp_path).project
     assert set(project.data) == set(SPLITS)
     assert len(project.metrics) == 2
-    assert len(project.budget) == 2
+    assert len(project.budget) == 3
     assert project.traffic is not None
 
 

@@ -12,7 +12,7 @@ from mlopt.errors import ConfigError, MloptError, UnavailableError
 from mlopt.pipeline.space import candidate_space
 from mlopt.project import load_project
 
-FORM = "Write it as 'p99 <= 5 ms', 'size <= 10 MB' or 'p99 <= 20 ms @ batch-8'."
+FORM = "Write it as 'p99 <= 5 ms', 'size <= 10 MB', 'p99 <= 20 ms @ batch-8' or 'throughput >= 200 /s'."
 REFERENCE = "should be 'module:function', such as 'model:build' for build() in model.py"
 TEXT = "should be text (put it in quotes)"
 IMAGE = "{name: image, dtype: float32, shape: [batch, 1, 32, 32]}"
@@ -393,8 +393,13 @@ METRICS: dict[str, tuple[dict[str, Any], str]] = {
 
 BUDGETS = {
     "p98 <= 5 ms": "'p98' is no quantity of a budget. Did you mean 'p99'?",
-    "throughput <= 5 ms": "'throughput' is no quantity of a budget. Known: cold_start, mean, p50, "
-    "p90, p99, rss and size.",
+    "speed <= 5 ms": "'speed' is no quantity of a budget. Known: cold_start, mean, p50, p90, p99, "
+    "rss, size and throughput.",
+    "throughput <= 5 /s": "'throughput <= 5 /s': a throughput has a lower limit: write '>' or '>='.",
+    "throughput >= 5 ms": "'throughput >= 5 ms' has the unit 'ms'; throughput is given in /s, per_s, "
+    "qps.",
+    "throughput >= 5 /s": "'throughput >= 5 /s' needs a p99 to keep at that rate: add "
+    "'p99 <= 20 ms @ batch-1' with your own limit.",
     "p99 <= 5": "'p99 <= 5' has no unit; p99 is given in us, µs, ms, s.",
     "p99 <= 5 MB": "'p99 <= 5 MB' has the unit 'MB'; p99 is given in us, µs, ms, s.",
     "size <= 5 ms": "'size <= 5 ms' has the unit 'ms'; size is given in b, kb, mb, gb, kib, mib, "

@@ -22,6 +22,18 @@ class ProfileRow(NamedTuple):
     placement: str = "all on cpu"
 
 
+class LoadRow(NamedTuple):
+    provider: str = "cpu"
+    batch: str = "1"
+    loop: str = "open"
+    callers: str = "2"
+    rate: str = "300"
+    throughput: str = "299"
+    p50: str = "1.2 ms"
+    p99: str = "queue grows"
+    sustained: str = "no"
+
+
 class Check(NamedTuple):
     name: str
     status: str
@@ -36,6 +48,7 @@ def profile(fake_api):
         seen.update(options, model=model)
         return SimpleNamespace(
             rows=[ProfileRow()],
+            load_rows=[LoadRow()] if options["load"] else [],
             notes=["synthetic inputs [uniform]"],
             exit_code=0,
             document=lambda: {"rows": 1},
@@ -59,9 +72,28 @@ def test_profile_passes_its_options_on(mlopt_command, profile):
         "launches": 2,
         "rounds": 3,
         "time_limit_s": 60.0,
+        "load": False,
+        "callers": (),
+        "rates": (),
+        "p99": None,
+        "target_qps": None,
+        "headroom": None,
+        "seconds": None,
     }
     assert "all on cpu" in out
     assert "synthetic inputs [uniform]" in out
+
+
+def test_profile_passes_on_what_is_asked_about_load(mlopt_command, profile):
+    words = (
+        "profile m.onnx --load --callers 1 --callers 4 --rate 300 --target-qps 900 --headroom 0.5"
+    )
+    code, out, _ = mlopt_command(*words.split(), "--p99", "5 ms", "--seconds", "3")
+    assert code == 0
+    asked = ("load", "callers", "rates", "p99", "target_qps", "headroom", "seconds")
+    assert [profile[name] for name in asked] == [True, [1, 4], [300.0], "5 ms", 900.0, 0.5, 3.0]
+    assert "throughput, /s" in out
+    assert "queue grows" in out
 
 
 def test_profile_leaves_out_columns_without_a_value(mlopt_command, profile):
@@ -82,13 +114,28 @@ def test_report_prints_where_the_report_is(mlopt_command, fake_api, tmp_path, mo
 
 def test_doctor_shows_the_machine_and_the_checks(mlopt_command, fake_api, environment):
     checks = [Check("onnxruntime", "ok", "1.24"), Check("cuda", "missing", "pip install it")]
-    report = SimpleNamespace(environment=environment, checks=checks, document=lambda: {"checks": 2})
-    fake_api.doctor = lambda: report
+    asked = []
+    report = SimpleNamespace(
+        environment=environment,
+        checks=checks,
+        noise=["A model against itself", "in 20 s: 1.5%"],
+        document=lambda: {"checks": 2},
+    )
+
+    def call(*, seconds, on_event):
+        asked.append(seconds)
+        return report
+
+    fake_api.doctor = call
     code, out, _ = mlopt_command("doctor")
     assert code == 0
+    assert out.endswith("A model against itself\nin 20 s: 1.5%\n")
     for words in ("A processor", "2 of 64", "8.0 GB", "torch 2.9.0", "missing", "pip install it"):
         assert words in out
-    assert json.loads(mlopt_command("doctor", "--json")[1]) == {"checks": 2}
+    assert json.loads(mlopt_command("doctor", "--json", "--no-noise")[1]) == {"checks": 2}
+    mlopt_command("doctor", "--seconds", "1m")
+    assert asked == [20.0, None, 60.0]
+    assert mlopt_command("doctor", "--seconds", "soon")[0] == 2
 
 
 def test_recipes_are_listed_with_those_of_the_project_here(mlopt_command, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 from mlopt import api
 
 COMMON = {"providers", "batch_sizes", "seed", "time_limit_s", "on_event"}
+LOAD = {"load", "callers", "rates", "p99", "target_qps", "headroom", "seconds"}
 QUESTION = COMMON | {"recipes", "budget", "max_drop", "allow_fallback"}
 STORAGE = {"out", "use_cache", "keep_predictions", "resume"}
 
@@ -16,8 +17,9 @@ STORAGE = {"out", "use_cache", "keep_predictions", "resume"}
     [
         ("optimize", QUESTION | STORAGE),
         ("plan", QUESTION),
-        ("profile", COMMON | {"data", "launches", "rounds"}),
+        ("profile", COMMON | LOAD | {"data", "launches", "rounds"}),
         ("render_report", set()),
+        ("verify", {"project", "on_event"}),
         ("list_recipes", set()),
         ("show_recipe", {"project"}),
         ("validate_recipes", set()),

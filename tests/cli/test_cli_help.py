@@ -12,6 +12,8 @@ COMMANDS = [
     "",
     "optimize",
     "profile",
+    "compare",
+    "gate",
     "report",
     "schema",
     "doctor",

@@ -7,6 +7,7 @@ from typing import Any
 from mlopt.types.candidate import PlannedCandidate, Role, Step
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import (
+    Diagnostic,
     Evidence,
     Measurement,
     MetricResult,
@@ -36,6 +37,7 @@ def measured(
     count: int = 6000,
     rounds: int = 60,
     batch_size: int = 1,
+    diagnostics: tuple[Diagnostic, ...] = (),
 ) -> Measurement:
     return Measurement(
         workload=Workload(batch_size=batch_size),
@@ -51,6 +53,7 @@ def measured(
         p50_ratio=None,
         p99_ratio=None,
         stopped_because="done",
+        diagnostics=diagnostics,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import pytest
 from decision_cases import evidence, interval, measured, metric
@@ -12,7 +13,7 @@ from mlopt.decision import judge
 from mlopt.types.budget import BudgetLine
 from mlopt.types.decision import Outcome, Verdict, worst
 from mlopt.types.estimate import Estimate
-from mlopt.types.measurement import Evidence, MetricResult
+from mlopt.types.measurement import Diagnostic, Evidence, MetricResult
 
 BELOW, AROUND, ABOVE = interval(4, 3.9, 4.1), interval(5, 4.9, 5.1), interval(6, 5.9, 6.1)
 
@@ -107,7 +108,9 @@ def test_an_upper_bound_of_the_p99_passes_or_stays_open_but_never_fails() -> Non
     assert verdict("p99 <= 5 ms", with_bound(4.9)).outcome == "PASS"
     over = verdict("p99 <= 5 ms", with_bound(50))
     assert over.outcome == "INCONCLUSIVE"
-    assert f"{stats.samples_for_interval(0.99)} samples in 50 rounds" in (over.settles or "")
+    assert f"{stats.samples_for_interval(0.99)} independent samples in 50 rounds" in (
+        over.settles or ""
+    )
 
 
 def seconds_in(text: str | None) -> int:
@@ -140,6 +143,31 @@ def test_too_few_samples_for_the_p99_say_how_long_it_would_take(
     assert found.outcome == "INCONCLUSIVE"
     assert f"there are {count} in {rounds}" in (found.settles or "")
     assert seconds_in(found.settles) == seconds
+    assert (found.settles or "").endswith("of this candidate alone")
+
+
+@pytest.mark.parametrize("estimate", [BELOW, ABOVE])
+@pytest.mark.parametrize("quantity", ["p50", "p90", "p99", "mean"])
+def test_a_latency_that_wanders_has_no_level_to_judge(quantity: str, estimate: Estimate) -> None:
+    def seen(name: str, status: Literal["ok", "warning"]) -> Evidence:
+        found = Diagnostic(name=name, status=status, seen="0.2")
+        values = dict.fromkeys(("p90", "p99", "mean"), estimate)
+        return evidence(measured(estimate, **values, diagnostics=(found,)))
+
+    wandering = verdict(f"{quantity} <= 5 ms", seen("random walk", "warning"))
+
+    assert wandering.outcome == "INCONCLUSIVE"
+    assert wandering.settles == "a machine whose speed does not wander"
+    assert wandering.observed == Estimate(value=estimate.value)
+    for calm in (seen("random walk", "ok"), seen("drift", "warning")):
+        assert verdict(f"{quantity} <= 5 ms", calm).outcome != "INCONCLUSIVE"
+
+
+def test_what_is_no_latency_is_judged_though_the_latency_wanders() -> None:
+    walk = Diagnostic(name="random walk", status="warning", seen="0.2")
+    seen = evidence(measured(BELOW, diagnostics=(walk,)), cold_start=BELOW)
+    assert verdict("cold_start <= 5 ms", seen).outcome == "PASS"
+    assert verdict("size <= 1 MB", seen, 10).outcome == "PASS"
 
 
 def test_an_interval_around_the_limit_is_settled_by_more_launches() -> None:
@@ -201,9 +229,9 @@ def test_an_accuracy_at_the_margin_is_settled_by_no_number_of_examples() -> None
     assert "no realistic number of examples" in (found.settles or "")
 
 
-def test_any_other_open_metric_asks_for_more_examples() -> None:
-    found = margin_verdict(metric(interval(0, -1, 1), name="f1"))
-    assert found.settles == "more examples than the 1000 of selection"
+def test_any_other_open_metric_asks_for_as_many_as_its_interval_must_shrink() -> None:
+    found = margin_verdict(metric(interval(0, -0.04, 0.04), name="f1", max_drop=0.02))
+    assert found.settles == "about 4001 examples in selection (it has 1000)"
 
 
 def test_metrics_without_a_margin_are_not_judged_and_lines_come_first() -> None:
@@ -227,3 +255,15 @@ def test_metrics_without_a_margin_are_not_judged_and_lines_come_first() -> None:
 )
 def test_the_worst_outcome_is_that_of_the_whole(outcomes: list[Outcome], expected: Outcome) -> None:
     assert worst(outcomes) == expected
+
+
+def test_what_would_settle_an_open_margin_is_counted_in_groups_where_there_are_any() -> None:
+    open_one = metric(interval(-0.01, -0.03, 0.01), max_drop=0.015, gained=20, lost=30)
+    alone, grouped = (
+        margin_verdict(open_one.model_copy(update={"units": units})) for units in (None, 40)
+    )
+    assert alone.outcome == grouped.outcome == "INCONCLUSIVE"
+    assert re.search(r"about \d+ examples in selection \(it has 1000\)", alone.settles or "")
+    found = re.search(r"about (\d+) groups in selection \(it has 40\)", grouped.settles or "")
+    assert found is not None
+    assert int(found[1]) > 40

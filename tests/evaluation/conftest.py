@@ -13,7 +13,7 @@ import pytest
 
 from mlopt.evaluation.comparison import compare
 from mlopt.store.snapshot import SnapshotWriter
-from mlopt.types.measurement import MetricResult
+from mlopt.types.measurement import MetricResult, SliceResult
 from mlopt.types.task import Task
 
 Array = np.ndarray[Any, Any]
@@ -28,6 +28,9 @@ class Compared:
 
     def metric(self, candidate: str, position: int = 0) -> MetricResult:
         return MetricResult.model_validate(self.found[candidate]["metrics"][position])
+
+    def slices(self, candidate: str) -> list[SliceResult]:
+        return [SliceResult.model_validate(s) for s in self.found[candidate]["slices"]]
 
     def flip_rate(self, candidate: str) -> float | None:
         return self.found[candidate]["flip_rate"]
@@ -45,6 +48,9 @@ def run(tmp_path: Path) -> Iterator[Compare]:
         *requests: dict[str, Any],
         task: Task = "classification",
         seed: int = 0,
+        slices: dict[str, str] | None = None,
+        groups: str | None = None,
+        members: Path | None = None,
         **outputs: Array,
     ) -> Compared:
         split = tmp_path / f"split-{next(_numbers)}"
@@ -66,6 +72,9 @@ def run(tmp_path: Path) -> Iterator[Compare]:
                 task=task,
                 project_dir=str(tmp_path),
                 seed=seed,
+                slices=slices,
+                groups=groups,
+                members=None if members is None else str(members),
             )
         )
 

@@ -13,6 +13,7 @@ import pytest
 from mlopt import stats
 from mlopt.errors import ConfigError, DataError
 from mlopt.evaluation import deltas
+from mlopt.evaluation.pairs import Pair
 
 Array = np.ndarray[Any, Any]
 N = 200
@@ -115,8 +116,11 @@ def test_every_candidate_has_every_metric_in_the_order_of_the_request(run: Compa
     assert found.metric("int8").value < found.metric("int4").value
 
 
-@pytest.mark.parametrize(("name", "noise"), [("f1", 0.0), ("f1", 1.0), ("auroc", 1.0)])
-def test_other_metrics_have_the_bootstraps_interval(run: Compare, name: str, noise: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "noise", "method"),
+    [("f1", 0.0, "influences"), ("f1", 1.0, "influences"), ("auroc", 1.0, "bootstrap")],
+)
+def test_other_metrics_are_not_counted(run: Compare, name: str, noise: float, method: str) -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, N)
     base = truth + rng.normal(size=N) - 0.5
@@ -125,8 +129,8 @@ def test_other_metrics_have_the_bootstraps_interval(run: Compare, name: str, noi
     assert result.delta.value == pytest.approx(result.value - result.baseline_value)
     assert result.delta.low < result.delta.value < result.delta.high  # type: ignore[operator]
     assert (result.delta.value == 0) == (noise == 0)
-    assert "bootstrap" in result.method
-    assert (result.gained, result.lost) == (None, None)
+    assert method in result.method
+    assert (result.gained, result.lost, result.p_value) == (None, None, None)
 
 
 @pytest.mark.parametrize("name", ["mse", "mae", "r2"])
@@ -218,6 +222,40 @@ def test_a_metric_of_the_users_is_called_with_outputs_and_targets(
     assert result.delta.low < -0.05 < result.delta.high  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("groups", [None, np.repeat(np.arange(N // 2), 2)])
+def test_a_users_metric_of_classes_is_widened_by_how_few_of_them_changed(
+    groups: Array | None,
+) -> None:
+    def top1(outputs: Array, targets: Array) -> float:
+        return float((outputs.argmax(axis=1) == targets).mean())
+
+    noise = np.random.default_rng(0).normal(0, 0.01, (N, 3))
+    pair = Pair(answers(158) + noise, answers(160), TRUTH, groups)
+
+    found = deltas.change_of("top1", top1, pair, -0.01, seed=0).delta
+
+    def change(rows: Array) -> float:
+        now, before = (top1(one[rows], TRUTH[rows]) for one in (pair.candidate, pair.baseline))
+        return now - before
+
+    changed = 2 if groups is None else 1
+    assert found == stats.bootstrap_delta(change, N, seed=0, groups=groups, changed=changed)
+    blind = stats.bootstrap_delta(change, N, seed=0, groups=groups)
+    assert found.value - found.low > 1.5 * (blind.value - blind.low)  # type: ignore[operator]
+
+
+def test_a_users_metric_that_looks_at_scores_is_changed_by_every_score() -> None:
+    def confidence(outputs: Array, targets: Array) -> float:
+        return float(outputs[np.arange(len(targets)), targets].mean())
+
+    noise = np.random.default_rng(0).normal(0, 0.01, (N, 3))
+    pair = Pair(answers(160) + noise, answers(160), TRUTH)
+
+    found = deltas.change_of("confidence", confidence, pair, 0.0, seed=0).delta
+
+    assert found.high - found.low < 0.005  # type: ignore[operator]
+
+
 def test_a_users_metric_with_the_name_of_a_builtin_one_is_the_users(
     run: Compare, tmp_path: Path
 ) -> None:
@@ -292,11 +330,11 @@ def test_a_bootstrap_that_takes_seconds_says_how_far_it_is(
     truth = np.arange(N) % 3
     run(
         truth,
-        metric("f1", function=f"{module}:f" if function else None),
+        metric("auroc", function=f"{module}:f" if function else None),
         fp32=one_hot(truth),
         int8=one_hot(np.where(np.arange(N) < 20, 0, truth)),
     )
-    bootstrap = [message for message in said if "interval of 'f1'" in message]
+    bootstrap = [message for message in said if "interval of 'auroc'" in message]
     calls = 1 + 1000 + 200 if function else 1 + 1000 // 50 + 200 // 50
     assert len(bootstrap) == calls // 2
     assert bootstrap[0].endswith("1 resamples")

@@ -64,7 +64,7 @@ def test_tokens_are_pooled_and_flips_counted_over_the_ones_that_count(run: Compa
     assert accuracy.delta.low < accuracy.delta.value < 0  # type: ignore[operator]
     assert f1.delta.low < f1.delta.value < 0  # type: ignore[operator]
     assert "Tango" in accuracy.method
-    assert "bootstrap" in f1.method
+    assert "influences" in f1.method
     assert accuracy.gained is f1.gained is None
     changed = candidate.argmax(axis=2) != baseline.argmax(axis=2)
     assert found.flip_rate("int8") == pytest.approx(changed[counts].mean())

@@ -8,8 +8,9 @@ from importlib.metadata import version
 
 import pytest
 
-from mlopt.machine import Processor, describe_environment
-from mlopt.machine.environment import library_versions
+from mlopt.machine import Processor
+from mlopt.machine.environment import describe_environment, library_versions
+from mlopt.types.run import Environment
 
 HOST, USER = "secret-build-host-17", "secretuser42"
 
@@ -21,6 +22,10 @@ def _known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlopt.machine.environment.usable_cpus", lambda: 2)
     monkeypatch.setattr("mlopt.machine.environment.usable_memory_bytes", lambda: 4_000_000_000)
     monkeypatch.setattr("psutil.cpu_count", lambda: 64)
+    monkeypatch.setattr("mlopt.machine.environment.cpu_quota", lambda: 1.5)
+    monkeypatch.setattr("mlopt.machine.environment.governor", lambda: "powersave")
+    monkeypatch.setattr("mlopt.machine.environment.max_mhz", lambda: 3500.0)
+    monkeypatch.setattr("mlopt.machine.environment.simultaneous_multithreading", lambda: True)
 
 
 def test_describes_processor_limits_and_versions() -> None:
@@ -31,6 +36,19 @@ def test_describes_processor_limits_and_versions() -> None:
     assert found.python == platform.python_version()
     assert found.providers == ("CPUExecutionProvider",)
     assert found.libraries["numpy"] == version("numpy")
+    assert found.cpu_quota == 1.5
+
+
+def test_describes_what_decides_about_the_speed_and_what_the_runtime_was_built_from() -> None:
+    found = describe_environment((), {"onnxruntime": "6af1a93 Release"})
+    assert found.frequency == "governor powersave, at most 3,500 MHz, two threads share a core"
+    assert found.builds == {"onnxruntime": "6af1a93 Release"}
+
+
+def test_an_environment_of_an_older_run_has_no_frequency() -> None:
+    new = {"cpu_quota", "governor", "max_mhz", "simultaneous_multithreading", "builds"}
+    old = Environment.model_validate(describe_environment(()).model_dump(exclude=new))
+    assert (old.frequency, old.cpu_quota, old.builds) == (None, None, {})
 
 
 def test_holds_no_host_name_user_name_or_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ import pytest
 
 from mlopt import api
 from mlopt.errors import ConfigError, RunError
+from mlopt.pipeline.timing import Checkpoint
+from mlopt.profiling.samples import Samples
 
 PATIENCE_S = 120
 
@@ -48,10 +50,10 @@ def test_a_run_that_was_killed_while_timing_keeps_its_launches_and_goes_on_just_
 ) -> None:
     out = tmp_path / "reports"
     process = start_optimize(slow_project, out)
-    checkpoint = wait_for("*/samples/selection.checkpoint.json", out, process)
+    checkpoint = wait_for("*/samples/selection.checkpoint.npz", out, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    before = json.loads(checkpoint.read_text())
+    _, before = Checkpoint(checkpoint).load()
     run_dir = checkpoint.parents[1]
     assert json.loads((run_dir / "run.json").read_text())["status"] == "running"
 
@@ -64,13 +66,11 @@ def test_a_run_that_was_killed_while_timing_keeps_its_launches_and_goes_on_just_
     evidence = result.run.candidate("fp32").selection
     assert evidence is not None
     assert evidence.measurements[0].launches == 3
-    from mlopt.store.files import read_arrays
-
-    kept = read_arrays(run_dir, evidence.measurements[0].samples)["samples"].tolist()
-    assert (
-        before["observed"]["fp32"]["samples"]["1"]
-        == kept[: len(before["observed"]["fp32"]["samples"]["1"])]
-    )
+    kept = Samples.read(run_dir, evidence.measurements[0].samples)
+    samples = before["fp32"].samples[1]
+    assert 0 < len(samples) < len(kept)
+    assert kept.ns[: len(samples)].tolist() == samples.ns.tolist()
+    assert kept.blocks[: len(samples.blocks)].tolist() == samples.blocks.tolist()
 
 
 def test_ctrl_c_while_timing_ends_with_130_and_a_report_marked_partial(
@@ -78,7 +78,7 @@ def test_ctrl_c_while_timing_ends_with_130_and_a_report_marked_partial(
 ) -> None:
     out = tmp_path / "reports"
     process = start_optimize(slow_project, out)
-    run_dir = wait_for("*/samples/selection.checkpoint.json", out, process).parents[1]
+    run_dir = wait_for("*/samples/selection.checkpoint.npz", out, process).parents[1]
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=PATIENCE_S)
 
@@ -95,7 +95,7 @@ def test_ctrl_c_while_timing_ends_with_130_and_a_report_marked_partial(
     assert result.run.status == "complete"
     assert result.run.partial is None
     assert (run_dir / "candidates.jsonl").read_text() == lines
-    assert not list(run_dir.glob("samples/*.checkpoint.json"))
+    assert not list(run_dir.glob("samples/*.checkpoint.npz"))
     for candidate in result.run.candidates:
         assert candidate.selection is not None
         assert candidate.selection.measurements[0].launches == 3

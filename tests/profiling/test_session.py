@@ -264,3 +264,9 @@ def test_only_the_timed_inferences_are_between_ticks(opened: Open, clock: list[s
     clock.clear()
     timing.time_block(batch_size=1, count=5, warmup=3, offset=0)
     assert len(clock) == 10
+
+
+def test_a_timing_worker_does_not_load_what_only_its_parent_needs() -> None:
+    code = "import sys, mlopt.profiling.session; print([m for m in ('scipy', 'torch') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "[]"

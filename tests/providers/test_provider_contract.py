@@ -15,6 +15,7 @@ from mlopt.providers import (
     Provider,
     available_providers,
     resolve_provider,
+    runtime_builds,
     runtime_problem,
 )
 from mlopt.providers.cpu import CpuProvider
@@ -155,3 +156,20 @@ def test_a_provider_can_be_asked_for_by_name_without_onnx_runtime(monkeypatch):
 def test_a_provider_must_say_what_onnx_runtime_calls_it():
     with pytest.raises(NotImplementedError, match="Provider must define ort_name"):
         _ = Provider().ort_name
+
+
+def test_a_build_is_told_by_its_commit_and_without_the_paths_of_its_builder(monkeypatch):
+    line = (
+        "ORT Build Info: git-branch=rel/1.30, git-commit-id=6af1a93, build type=Release, "
+        "cmake cxx flags: -I/home/builder/include"
+    )
+    monkeypatch.setattr("onnxruntime.get_build_info", lambda: line)
+    monkeypatch.setattr(
+        "onnxruntime.capi.build_and_package_info.cuda_version", "12.8", raising=False
+    )
+    assert runtime_builds() == {"onnxruntime": "6af1a93 Release", "CUDA": "12.8"}
+
+
+def test_without_onnx_runtime_there_is_no_build(monkeypatch):
+    monkeypatch.setattr("mlopt.providers._base.version", _no_version)
+    assert runtime_builds() == {}

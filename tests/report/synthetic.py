@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlopt.decision.judge import judge
+from mlopt.profiling.diagnostics import warnings_of
 from mlopt.store.files import write_array
 from mlopt.store.rundir import RunDirectory
 from mlopt.types.artifact import LineageStep
@@ -17,7 +18,14 @@ from mlopt.types.budget import BudgetLine
 from mlopt.types.candidate import PlannedCandidate, Role, Step
 from mlopt.types.decision import Decision, Rejection, worst
 from mlopt.types.estimate import Estimate
-from mlopt.types.measurement import Evidence, Measurement, MetricResult, Placement, Quality
+from mlopt.types.measurement import (
+    Diagnostic,
+    Evidence,
+    Measurement,
+    MetricResult,
+    Placement,
+    Quality,
+)
 from mlopt.types.plan import Margin, Plan, Schedule, SplitSummary
 from mlopt.types.run import CandidateResult, Environment, Failure, Run
 from mlopt.types.workload import Workload
@@ -110,9 +118,8 @@ class Laboratory:
             p50_ratio=ratio,
             p99_ratio=around(spec.p50_ms / base, 0.05) if compared and tail is not None else None,
             stopped_because="the schedule of 5 launches was done",
-            warnings=("unstable: the medians of the blocks range from 1.2 to 1.9 ms",)
-            if spec.role == "reference"
-            else (),
+            diagnostics=diagnostics(spec),
+            warnings=warnings_of(diagnostics(spec)),
         )
 
     def quality(self, spec: Spec, trial: str) -> Quality:
@@ -175,6 +182,28 @@ class Laboratory:
             selection=self.evidence(spec, "selection", compared=compared),
             confirmation=self.evidence(spec, "confirmation") if confirm else None,
         )
+
+
+def diagnostics(spec: Spec) -> tuple[Diagnostic, ...]:
+    """A busy machine, on which the reference alone was unstable."""
+    unstable = Diagnostic(
+        name="unstable",
+        status="warning",
+        seen="medians of blocks: 1.2 to 1.9 ms (p10 to p90)",
+        advice="trust the ratio, which is paired in each round, and close other programs",
+    )
+    calm = Diagnostic(name="unstable", status="ok", seen="medians of blocks: 1.2 to 1.3 ms")
+    return (
+        unstable if spec.role == "reference" else calm,
+        Diagnostic(name="drift", status="ok", seen="+0.2% from the first round to the last"),
+        Diagnostic(name="steal", status="unknown", seen="not counted on this machine"),
+        Diagnostic(
+            name="other load",
+            status="warning",
+            seen="others took 20% of the processors",
+            advice="close other programs",
+        ),
+    )
 
 
 def around(value: float, share: float) -> Estimate:
@@ -271,6 +300,11 @@ ENVIRONMENT = Environment(
     python="3.11.7",
     libraries={"torch": "2.13.0", "onnxruntime": "1.31.1"},
     providers=("cpu",),
+    cpu_quota=2.0,
+    governor="powersave",
+    simultaneous_multithreading=True,
+    max_mhz=3500.0,
+    builds={"onnxruntime": "6af1a93 Release"},
 )
 
 
@@ -289,7 +323,7 @@ def make_run(run_dir: Path, **changes: Any) -> Run:
         ),
     )
     fields: dict[str, Any] = {
-        "mlopt_version": "0.1.0",
+        "mlopt_version": "0.2.0",
         "status": "complete",
         "started_at": "2030-02-03T04:05:06Z",
         "finished_at": "2030-02-03T04:25:06Z",

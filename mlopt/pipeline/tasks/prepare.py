@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from mlopt.evaluation.answers import scored_output
+from mlopt.evaluation.members import check_leak, labels_of, mask_of
 from mlopt.evaluation.rehearsal import check_defined, made_up_answers, rehearse
 from mlopt.project import Project, load_project
 from mlopt.sources.contract import (
+    OVERLAPS_ALLOWED,
     ReadLimits,
     check_fills_a_batch,
     check_overlap,
@@ -46,10 +48,11 @@ def prepare(
         seed: For what the user's data code draws at random.
 
     Returns:
-        ``splits``: their names; ``draft``: of the model, or None.
+        ``splits``: their names; ``groups``: the number of groups of each split that has any;
+        ``draft``: of the model, or None.
 
     Raises:
-        ConfigError: The user's code cannot be imported.
+        ConfigError: The user's code cannot be imported, or marks no slices or groups.
         DataError: A split breaks the contract.
         ModelError: The model cannot be loaded, or does not accept the data.
     """
@@ -70,6 +73,7 @@ def prepare(
         )
         found[split] = Snapshot(target)
     check_overlap(found)
+    groups = _check_members(project, found, directory)
     fixed = fixed_batch(project.inputs)
     if fixed is not None:
         check_fills_a_batch(found, fixed)
@@ -86,7 +90,24 @@ def prepare(
     scored = scored_output(project.resolved_task, specs, project.inputs)
     _check_targets(project, found, scored)
     _check_metrics(project, found, scored, directory)
-    return {"splits": list(found), "draft": draft}
+    return {"splits": list(found), "groups": groups, "draft": draft}
+
+
+def _check_members(project: Project, found: dict[str, Snapshot], directory: Path) -> dict[str, int]:
+    """Whether the user's slices and groups can be told, and how many groups each split has."""
+    for split in ("selection", "holdout"):
+        for part in project.slices:
+            mask_of(part.name, part.function, found[split], split, directory)
+    if project.groups is None:
+        return {}
+    with_targets = found["selection"].targets is not None
+    labels = {
+        split: labels_of(project.groups, snapshot, split, directory)
+        for split, snapshot in found.items()
+        if snapshot.targets is not None or not with_targets  # the function may read them
+    }
+    check_leak(labels, OVERLAPS_ALLOWED)
+    return {split: len(np.unique(found)) for split, found in labels.items()}
 
 
 def _check_targets(project: Project, found: dict[str, Snapshot], output: TensorSpec) -> None:

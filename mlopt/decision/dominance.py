@@ -1,0 +1,161 @@
+"""Candidates that can no longer be chosen leave the race, and leave its time to the others.
+
+A candidate is dominated when another one that may ship loses no more of any metric, is no larger,
+and is faster for certain. What remains of it has fewer samples, and is reported as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mlopt import stats
+from mlopt.profiling.samples import Samples
+from mlopt.profiling.stopping import Referee, Ruling, Seen
+from mlopt.types.budget import BudgetLine
+from mlopt.types.measurement import Quality
+from mlopt.types.run import CandidateResult
+
+LEAST_LAUNCHES = 3
+"""Fewer say too little of what a process's life changes, for the report of the one that leaves."""
+
+CLEAR = 1.1
+"""How much slower a round must be to count: ten times what a launch alone shifts."""
+
+ERROR = 1e-4
+"""The largest p-value of the sign test over rounds; with ten candidates looked at ten times each,
+one race in a hundred loses a candidate that is less than :data:`CLEAR` times slower."""
+
+
+class Standing(NamedTuple):
+    """What is known of a candidate before it is timed.
+
+    Attributes:
+        losses: Of each metric with a margin: how much worse than the baseline, as observed.
+        may_ship: Whether nothing is against it but, perhaps, its latency.
+        may_leave: False for the baseline and the reference, which the others are compared with.
+    """
+
+    losses: tuple[float, ...]
+    size_bytes: int
+    may_ship: bool
+    may_leave: bool
+
+
+class Race:
+    """A referee who also sends dominated candidates home."""
+
+    def __init__(
+        self, referee: Referee, standings: Mapping[str, Standing], budget: Sequence[BudgetLine]
+    ) -> None:
+        """Prepares.
+
+        Args:
+            referee: Says when the race is over.
+            standings: Of every candidate in the race.
+            budget: With a line about anything but latency and size nobody leaves, since a slower
+                candidate may be the one that keeps it.
+        """
+        self._referee = referee
+        self._standings = standings
+        self._open = all(line.is_latency or line.quantity == "size_bytes" for line in budget)
+
+    def after_launch(self, seen: Seen, launches: int) -> Ruling:
+        """Says whether to go on, and who leaves."""
+        leaving = self._leaving(seen) if self._open and launches >= LEAST_LAUNCHES else {}
+        rest = {name: samples for name, samples in seen.items() if name not in leaving}
+        return self._referee.after_launch(rest, launches)._replace(leaving=leaving)
+
+    def _leaving(self, seen: Seen) -> dict[str, str]:
+        found = {}
+        for name in seen:
+            rival = next((other for other in seen if self._dominates(other, name, seen)), None)
+            if rival is not None and rival not in found:
+                found[name] = reason_to_leave(rival)
+        return found
+
+    def _dominates(self, one: str, other: str, seen: Seen) -> bool:
+        standings = self._standings[one], self._standings[other]
+        return one != other and dominates(*standings, seen[one], seen[other])
+
+
+def reason_to_leave(rival: str) -> str:
+    """What a run says of a candidate that left because of ``rival``."""
+    return f"certainly slower than {rival}, which loses no more accuracy and is no larger"
+
+
+def dominates(
+    ours: Standing,
+    theirs: Standing,
+    our_samples: Mapping[int, Samples],
+    their_samples: Mapping[int, Samples],
+) -> bool:
+    """Whether one candidate leaves another no chance to be chosen.
+
+    Args:
+        ours: What is known of the one.
+        theirs: What is known of the other.
+        our_samples: Of the one, by batch size.
+        their_samples: Of the other.
+    """
+    return (
+        theirs.may_leave
+        and ours.may_ship
+        and ours.size_bytes <= theirs.size_bytes
+        and all(a <= b for a, b in zip(ours.losses, theirs.losses, strict=True))
+        and all(
+            size in our_samples and clearly_slower(samples, our_samples[size])
+            for size, samples in their_samples.items()
+        )
+    )
+
+
+def clearly_slower(slow: Samples, fast: Samples) -> bool:
+    """Whether more than half of all rounds would show ``slow`` over 1.1 times slower: the sign test.
+
+    Both must have been seen in :data:`LEAST_LAUNCHES` launches in common.
+    """
+    pairs = _common_medians(slow, fast)
+    if len({launch for launch, _ in pairs}) < LEAST_LAUNCHES:
+        return False
+    ratios = np.array([a / b for a, b in pairs.values()])
+    slower = int((ratios > CLEAR).sum())
+    return stats.mcnemar_one_sided(gained=len(ratios) - slower, lost=slower) < ERROR
+
+
+def _common_medians(first: Samples, second: Samples) -> dict[tuple[int, int], tuple[float, float]]:
+    keys, values = first.block_medians().block_medians()
+    others, rival_values = second.block_medians().block_medians()
+    rival = dict(zip(map(tuple, others.tolist()), rival_values.tolist(), strict=True))
+    return {
+        (launch, number): (value, rival[launch, number])
+        for (launch, number), value in zip(keys.tolist(), values.tolist(), strict=True)
+        if (launch, number) in rival
+    }
+
+
+def standing_of(result: CandidateResult, quality: Quality, allow_fallback: bool) -> Standing:
+    """What is known of a candidate that was built and scored.
+
+    Args:
+        result: As it stands in the run.
+        quality: What it answers on the selection split.
+        allow_fallback: Whether nodes may run on another provider.
+    """
+    judged = [metric for metric in quality.metrics if metric.max_drop is not None]
+    losses = tuple(-m.delta.value if m.higher_is_better else m.delta.value for m in judged)
+    within = all(
+        loss <= metric.max_drop
+        for loss, metric in zip(losses, judged, strict=True)
+        if metric.max_drop is not None
+    )
+    return Standing(
+        losses=losses,
+        size_bytes=result.size_bytes or 0,
+        may_ship=within
+        and result.plan.role != "reference"
+        and (allow_fallback or not result.fell_back),
+        may_leave=result.plan.role == "candidate",
+    )

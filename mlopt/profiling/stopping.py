@@ -1,0 +1,160 @@
+"""When a trial has seen enough: by the precision that was asked for, and never by a verdict.
+
+Looking after every launch until a verdict settles would turn an error of 2.5% into several times
+that. The width of an interval says nothing of where it lies, so a trial may stop by it. It can be
+narrow by chance, which :func:`confidence_of` makes up for; what stopping by the width of the p50
+ratio does to coverage is in ``benchmarks/interval_coverage.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from mlopt import stats
+from mlopt.profiling.samples import Samples
+from mlopt.types.estimate import Estimate
+from mlopt.types.plan import Schedule
+
+RESAMPLES = 500
+"""For an interval that only decides about going on; the reported one takes more."""
+
+LEAST_LAUNCHES = 3
+"""Before there are so many, the spread between launches is hardly known."""
+
+Seen = Mapping[str, Mapping[int, Samples]]
+"""What has been seen: by candidate, then by batch size."""
+
+
+def confidence_of(schedule: Schedule) -> float:
+    """The confidence of the intervals of a trial, so that 95% hold though their width may end it."""
+    first, last = schedule.launches, schedule.most_launches
+    return 0.95 if first == last else stats.confidence_after_precision(max(2, first), last)
+
+
+class Ruling(NamedTuple):
+    """What follows from a launch.
+
+    Attributes:
+        stop: Why the trial is over; None: it goes on.
+        words: How well things are known by now, for the progress line.
+        leaving: Candidates that leave the trial, with the reason.
+    """
+
+    stop: str | None = None
+    words: str = ""
+    leaving: Mapping[str, str] = {}
+
+
+class Referee(Protocol):
+    """Looks at a trial after each launch."""
+
+    def after_launch(self, seen: Seen, launches: int) -> Ruling:
+        """Says whether to go on.
+
+        Args:
+            seen: The samples of those that are still in the trial.
+            launches: How many there have been.
+        """
+        ...
+
+
+class ByPrecision:
+    """Stops when every interval is as narrow as was asked for."""
+
+    def __init__(
+        self, schedule: Schedule, batch_size: int, baseline: str | None, seed: int
+    ) -> None:
+        """Prepares.
+
+        Args:
+            schedule: Says how many launches there are at least, and how narrow is enough.
+            batch_size: Of the workload that decides.
+            baseline: What ratios are over; None, or alone in the trial: the p50 itself is asked.
+            seed: For the bootstrap.
+        """
+        self._schedule = schedule
+        self._batch_size = batch_size
+        self._baseline = baseline
+        self._seed = seed
+        self._confidence = confidence_of(schedule)
+
+    def after_launch(self, seen: Seen, launches: int) -> Ruling:
+        """Stops after the least number of launches, as soon as precision allows."""
+        if launches < min(LEAST_LAUNCHES, self._schedule.launches):
+            return Ruling()
+        blocks = {
+            name: sizes[self._batch_size]
+            for name, sizes in seen.items()
+            if sizes.get(self._batch_size)
+        }
+        if not blocks:
+            return Ruling()
+        tails = [samples for name in blocks for samples in seen[name].values() if samples]
+        p50, p99 = self._p50_width(blocks), max(map(tail_width, tails))
+        schedule = self._schedule
+        known = f"{self._subject(blocks)} to {_percent(p50)}, p99 to {_percent(p99)}"
+        reached = p50 <= schedule.p50_precision and p99 <= schedule.p99_precision
+        asked = f"asked: {_percent(schedule.p50_precision)} and {_percent(schedule.p99_precision)}"
+        if reached and launches >= schedule.launches:
+            return Ruling(f"the asked precision is reached: {known} ({asked})", known)
+        if launches >= schedule.most_launches:
+            return Ruling(f"the most launches are done: {known} ({asked})", known)
+        return Ruling(None, known)
+
+    def _subject(self, blocks: Mapping[str, Samples]) -> str:
+        return "p50 ratios" if self._baseline in blocks and len(blocks) > 1 else "p50"
+
+    def _p50_width(self, blocks: Mapping[str, Samples]) -> float:
+        """The widest relative half-width of a p50 ratio; of the p50, where there is no ratio."""
+        if self._subject(blocks) == "p50":
+            return max(launch_width(_launch_quantiles(one, 0.5)) for one in blocks.values())
+        assert self._baseline is not None
+        base = blocks[self._baseline].block_medians()
+        ratios = [
+            stats.paired_p50_ratio(
+                one.block_medians(),
+                base,
+                seed=self._seed,
+                resamples=RESAMPLES,
+                confidence=self._confidence,
+            )
+            for name, one in blocks.items()
+            if name != self._baseline
+        ]
+        return max(map(half_width, ratios))
+
+
+def half_width(estimate: Estimate) -> float:
+    """Half the length of an interval, relative to the value; infinite where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return math.inf
+    return (estimate.high - estimate.low) / 2 / estimate.value
+
+
+def tail_width(samples: Samples) -> float:
+    """The relative half-width of the p99 by the spread of the launches.
+
+    Infinite for one launch, and where the samples do not allow an interval of it.
+    """
+    support = stats.tail_support(samples.effective(0.99), len(samples.blocks), 0.99)
+    return launch_width(_launch_quantiles(samples, 0.99)) if support == "interval" else math.inf
+
+
+def launch_width(values: Sequence[float]) -> float:
+    """Half the length of Student's 95% interval of the mean of ``values``, relative to the mean."""
+    if len(values) < 2:
+        return math.inf
+    return half_width(stats.mean_interval(list(values)))
+
+
+def _launch_quantiles(samples: Samples, q: float) -> list[float]:
+    """A quantile of each launch: one launch at a time is in memory, never all samples twice."""
+    return [float(np.quantile(samples.of_launch(n), q)) for n in samples.launches]
+
+
+def _percent(share: float) -> str:
+    return "not known" if math.isinf(share) else f"±{100 * share:.2g}%"

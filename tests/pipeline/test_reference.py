@@ -1,0 +1,197 @@
+"""What a user may name as an artifact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from mlopt.errors import ConfigError, RunError
+from mlopt.pipeline.reference import Entrant, Place, locate, parse
+from mlopt.pipeline.seal import artifact_sha256, seal
+from mlopt.store.cache import Cache
+from mlopt.store.rundir import RunDirectory
+from mlopt.types.artifact import Artifact, Format, LineageStep
+from mlopt.types.candidate import PlannedCandidate
+from mlopt.types.decision import Decision
+from mlopt.types.passes import Draft
+from mlopt.types.plan import Plan, Schedule
+from mlopt.types.run import CandidateResult, Environment, Run
+from mlopt.types.tensors import TensorSpec
+
+SPEC = TensorSpec(name="x", dtype="float32", shape=("batch", 4))
+
+
+def make_artifact(directory: Path, content: bytes, kind: Format = "onnx") -> Artifact:
+    directory.mkdir(parents=True)
+    (directory / "model.onnx").write_bytes(content)
+    draft = Draft(main="model.onnx", inputs=(SPEC,), outputs=(SPEC,))
+    seal(directory, draft, kind, (LineageStep(transformation="source"),), "")
+    return Artifact.open(directory)
+
+
+def write_run(directory: Path, hashes: Mapping[str, str | None], chosen: str | None) -> None:
+    planned = {
+        name: PlannedCandidate(
+            name=name,
+            role="baseline" if name == "fp32" else "candidate",
+            recipe=name,
+            provider="cpu",
+            runner="onnxruntime",
+            settings={"intra_op_threads": 7},
+        )
+        for name in hashes
+    }
+    plan = Plan(
+        project="p", command="mlopt optimize", sources_sha256="", model_sha256="", data={},
+        candidates=tuple(planned.values()), budget=(), margins=(), workloads=(),
+        schedule=Schedule(), seed=0, proposer="", selection_rule="", predictions_per_day=None,
+        allow_fallback=False, time_limit_s=None,
+    )  # fmt: skip
+    environment = Environment(
+        cpu="", cpu_flags=(), architecture="", cpus=1, cpus_on_host=1, memory_bytes=1,
+        operating_system="", python="", libraries={}, providers=("cpu",),
+    )  # fmt: skip
+    run = Run(
+        mlopt_version="0",
+        status="complete",
+        started_at="",
+        plan=plan,
+        plan_sha256="",
+        environment=environment,
+        candidates=tuple(
+            CandidateResult(plan=planned[name], artifact_sha256=sha) for name, sha in hashes.items()
+        ),
+        decision=Decision(chosen=chosen, outcome="PASS", reason=""),
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    RunDirectory(directory).write_run(run)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+@pytest.fixture
+def run(tmp_path: Path, cache: Cache) -> Path:
+    """A run that chose ``int8``; ``fp32`` is in the cache only, ``lost`` nowhere any more."""
+    model = make_artifact(tmp_path / "run" / "model", b"int8")
+    other = make_artifact(cache.root / "artifacts" / "ab" / "abc", b"fp32")
+    hashes = {
+        "fp32": artifact_sha256(other.manifest),
+        "int8": artifact_sha256(model.manifest),
+        "lost": "0" * 64,
+        "unbuilt": None,
+    }
+    write_run(tmp_path / "run", hashes, chosen="int8")
+    return tmp_path / "run"
+
+
+def found(text: str, base: Path, cache: Cache, provider: str | None = None) -> Entrant:
+    entrant = locate(text, base, cache, base / "made", provider)
+    assert entrant is not None
+    return entrant
+
+
+def test_a_name_is_divided_where_the_disk_says(tmp_path: Path, run: Path) -> None:
+    (tmp_path / "a@b.onnx").write_bytes(b"")
+    assert parse("a@b.onnx", tmp_path) == Place(tmp_path / "a@b.onnx")
+    assert parse("a@b.onnx@cuda", tmp_path) == Place(tmp_path / "a@b.onnx", None, "cuda")
+    assert parse("run", tmp_path) == Place(run)
+    assert parse("run@openvino", tmp_path) == Place(run, None, "openvino")
+    assert parse("run:int8[a=1]@openvino", tmp_path) == Place(run, "int8[a=1]@openvino")
+    assert parse(f"{run}:int8", Path("elsewhere")) == Place(run, "int8")
+    assert parse("run:", tmp_path) is None
+    assert parse("none.onnx", tmp_path) is None
+    assert parse("none:int8", tmp_path) is None
+
+
+def test_a_bare_file_runs_as_mlopt_would_run_it(tmp_path: Path, cache: Cache) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"")
+    entrant = found("m.onnx", tmp_path, cache)
+    assert entrant.onnx == (tmp_path / "m.onnx").resolve()
+    assert entrant.directory == tmp_path / "made"
+    assert (entrant.runner, entrant.provider) == ("onnxruntime", "cpu")
+    assert isinstance(entrant.settings["intra_op_threads"], int)
+
+
+def test_an_artifact_runs_with_the_settings_that_stand_beside_it(
+    tmp_path: Path, cache: Cache
+) -> None:
+    directory = make_artifact(tmp_path / "model", b"x").directory
+    session = {"runner": "onnxruntime", "provider": "cpu", "settings": {"intra_op_threads": 3}}
+    (directory / "session.json").write_text(json.dumps(session))
+    entrant = found("model", tmp_path, cache)
+    assert entrant.onnx is None
+    assert entrant.stage.artifact == str(directory)
+    assert entrant.settings == {"intra_op_threads": 3}
+
+
+def test_damaged_session_settings_are_an_error(tmp_path: Path, cache: Cache) -> None:
+    directory = make_artifact(tmp_path / "model", b"x").directory
+    (directory / "session.json").write_text("[]")
+    with pytest.raises(RunError, match=r"session\.json is damaged"):
+        locate("model", tmp_path, cache, tmp_path / "made")
+
+
+def test_a_run_means_what_it_chose(run: Path, cache: Cache) -> None:
+    assert found("run", run.parent, cache).directory == run / "model"
+
+
+def test_a_run_without_its_model_is_found_in_the_cache(run: Path, cache: Cache) -> None:
+    entry = cache.root / "artifacts" / "cd" / "cde"
+    entry.parent.mkdir()
+    (run / "model").rename(entry)
+    assert found("run", run.parent, cache).directory == entry
+
+
+def test_a_candidate_of_a_run_is_found_by_its_content(run: Path, cache: Cache) -> None:
+    entrant = found("run:fp32", run.parent, cache)
+    assert entrant.directory == cache.root / "artifacts" / "ab" / "abc"
+    assert entrant.settings == {"intra_op_threads": 7}
+    assert found("run:fp32@cpu", run.parent, cache).directory == entrant.directory
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("run:fp23", "no candidate 'fp23'. Did you mean 'fp32'"),
+        ("run:lost", "no longer in the cache.*mlopt optimize"),
+        ("run:unbuilt", "no longer in the cache"),
+        ("run:fp32@nosuch", "unknown provider 'nosuch'"),
+        ("run@nosuch", "unknown provider 'nosuch'"),
+        ("empty", "holds no artifact"),
+    ],
+)
+def test_what_cannot_be_found_is_an_error_that_says_what_to_do(
+    run: Path, cache: Cache, name: str, message: str
+) -> None:
+    (run.parent / "empty").mkdir()
+    with pytest.raises(ConfigError, match=message):
+        locate(name, run.parent, cache, run.parent / "made")
+
+
+def test_a_run_that_chose_nothing_lists_its_candidates(tmp_path: Path, cache: Cache) -> None:
+    write_run(tmp_path / "run", {"fp32": None}, chosen=None)
+    with pytest.raises(ConfigError, match="'run:fp32'"):
+        locate("run", tmp_path, cache, tmp_path / "made")
+
+
+def test_an_artifact_whose_file_was_replaced_is_refused(run: Path, cache: Cache) -> None:
+    (run / "model" / "model.onnx").write_bytes(b"another model")
+    with pytest.raises(RunError, match=r"model\.onnx is not the file that manifest\.json lists"):
+        locate("run", run.parent, cache, run.parent / "made")
+
+
+def test_a_torch_artifact_runs_in_pytorch_and_nowhere_else(tmp_path: Path, cache: Cache) -> None:
+    make_artifact(tmp_path / "torch", b"x", kind="torch")
+    assert found("torch", tmp_path, cache).runner == "pytorch"
+    with pytest.raises(ConfigError, match="on the CPU only"):
+        locate("torch@cuda", tmp_path, cache, tmp_path / "made")
+
+
+def test_what_is_not_on_disk_is_for_others_to_explain(tmp_path: Path, cache: Cache) -> None:
+    assert locate("int8-static", tmp_path, cache, tmp_path / "made") is None
