@@ -572,3 +572,10 @@ def test_workers_that_start_together_are_timed_one_by_one(play: Play) -> None:
     end, theatre = play(["a", "b"], launches=2, together=True)
     assert sorted(theatre.events[:2]) == [("start", "a"), ("start", "b")]
     assert keys(end.observed["a"]) == keys(end.observed["b"]) == grid(2, 3)
+
+
+def test_who_was_loaded_and_never_timed_has_no_samples(play: Play) -> None:
+    end, _ = play({"a": Script(load_s=9.0)}, time_s=5)
+    assert end.observed["a"].launches, "it was loaded"
+    assert end.observed["a"].samples == {}
+    assert end.stopped_because.startswith("the time limit: 0 launches")
