@@ -13,9 +13,10 @@ from scipy import special
 
 from mlopt.api._document import interval
 from mlopt.errors import WorkerError
-from mlopt.machine import cpu_quota, read_processor, usable_cpus, usable_memory_bytes
+from mlopt.machine import cpu_quota, read_processor, usable_cpus
 from mlopt.machine.environment import library_versions
 from mlopt.pipeline.contest import Side, Terms, contest
+from mlopt.pipeline.limits import default_limits
 from mlopt.pipeline.recorder import utc_now
 from mlopt.profiling.looks import LOOKS
 from mlopt.runners import RUNNERS
@@ -228,7 +229,7 @@ def _terms(work: Path, seconds: float, seed: int) -> Terms:
         workload=Workload(),
         schedule=schedule,
         seed=seed,
-        limits=Limits(TASK_S, int(usable_memory_bytes() * 0.8)),
+        limits=default_limits(TASK_S),
         max_seconds=seconds,
     )
 

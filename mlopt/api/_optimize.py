@@ -16,11 +16,11 @@ from mlopt import __version__
 from mlopt.api._document import candidate_document
 from mlopt.api._overrides import Overrides
 from mlopt.errors import ConfigError
-from mlopt.machine import usable_memory_bytes
 from mlopt.machine.environment import describe_environment
 from mlopt.pipeline.builder import Builder
 from mlopt.pipeline.deadline import Deadline
 from mlopt.pipeline.execute import Tools, execute
+from mlopt.pipeline.limits import project_limits
 from mlopt.pipeline.planning import make_plan, warnings_of
 from mlopt.pipeline.prepared import Prepared, prepare
 from mlopt.pipeline.quality import Scorer
@@ -28,7 +28,7 @@ from mlopt.pipeline.recorder import Recorder, utc_now
 from mlopt.pipeline.resume import refuse_changed, reopen
 from mlopt.pipeline.space import candidate_space
 from mlopt.pipeline.timing import Timer
-from mlopt.project import LoadedProject, Project, load_project
+from mlopt.project import LoadedProject, load_project
 from mlopt.providers import available_providers, runtime_builds
 from mlopt.report import SummaryRow, quotable, summary_rows, write_report
 from mlopt.search import FixedList
@@ -38,12 +38,10 @@ from mlopt.types.decision import Outcome
 from mlopt.types.events import Event, OnEvent
 from mlopt.types.plan import Plan
 from mlopt.types.run import CandidateResult, Run
-from mlopt.workers import Limits
 
 EXIT_CODES: dict[Outcome, int] = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 INTERRUPTED = 130
 DOCUMENT_SCHEMA_VERSION = 1
-MEMORY_SHARE = 0.8
 
 
 class OptimizeResult(NamedTuple):
@@ -229,7 +227,7 @@ def _plan(
 def _prepare(
     loaded: LoadedProject, cache: Cache, seed: int, time_limit_s: float | None, tell: OnEvent
 ) -> Prepared:
-    limits = _limits(loaded.project)
+    limits = project_limits(loaded.project)
     if time_limit_s is not None:
         limits = limits._replace(seconds=min(time_limit_s, limits.seconds or time_limit_s))
     return prepare(
@@ -249,7 +247,7 @@ def _tools(
     deadline: Deadline,
     work: Path,
 ) -> Tools:
-    limits = _limits(made.project.project)
+    limits = project_limits(made.project.project)
     return Tools(
         prepared=made,
         recorder=recorder,
@@ -280,12 +278,6 @@ def _cache(use: bool, stack: ExitStack) -> Cache:
     if use:
         return Cache(default_cache_dir())
     return Cache(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlopt-cache-"))))
-
-
-def _limits(project: Project) -> Limits:
-    own = project.limits.memory_mb
-    memory = int(own * 1e6) if own is not None else int(usable_memory_bytes() * MEMORY_SHARE)
-    return Limits(seconds=project.limits.seconds, memory_bytes=memory)
 
 
 def _shown(path: Path) -> str:

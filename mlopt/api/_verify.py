@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from mlopt import __version__
 from mlopt.errors import ConfigError, RunError
-from mlopt.machine import read_processor, usable_memory_bytes
+from mlopt.machine import read_processor
 from mlopt.machine.environment import library_versions
 from mlopt.pipeline.integrity import check_files
 from mlopt.pipeline.ledger import Ledger
+from mlopt.pipeline.limits import default_limits, project_limits
 from mlopt.pipeline.prepared import Prepared, prepare
 from mlopt.pipeline.recompute import (
     Evidenced,
@@ -32,11 +33,9 @@ from mlopt.types.events import Event, OnEvent
 from mlopt.types.plan import Plan
 from mlopt.types.run import Run
 from mlopt.types.verification import Checked, Findings, Mismatch, Unverified
-from mlopt.workers import Limits
 
 DOCUMENT_SCHEMA_VERSION = 1
 MISMATCH = 3
-MEMORY_SHARE = 0.8
 
 SAME, OTHER = 1e-12, 1e-9
 """Largest relative difference of two floats that count as equal: with the versions and processor of
@@ -147,7 +146,7 @@ def _recompute(
     recompute_timings(ledger, given, _teller(tell, "time"))
     recompute_loads(ledger, given)
     say = _teller(tell, "compare")
-    limits = Limits(None, int(usable_memory_bytes() * MEMORY_SHARE))
+    limits = default_limits(None)
     with tempfile.TemporaryDirectory(prefix="mlopt-") as work:
         rescorer = Rescorer(
             given, project, Path(work), limits, lambda message, done: say(message, done or 0.0)
@@ -229,7 +228,7 @@ def _project(
             "Give the project that the run was made of with --project."
         )
     say = _teller(tell, "check")
-    limits = Limits(loaded.project.limits.seconds, int(usable_memory_bytes() * MEMORY_SHARE))
+    limits = project_limits(loaded.project)
     made = prepare(
         loaded,
         Cache(default_cache_dir()),

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlopt.errors import ModelError
-from mlopt.machine import usable_memory_bytes
 from mlopt.pipeline.accuracy import Exam, answer, compare_answers
 from mlopt.pipeline.admission import admit, refuse_batch, setting_warnings, teller
 from mlopt.pipeline.contest import Contest, Side, Terms, contest
+from mlopt.pipeline.limits import default_limits
 from mlopt.pipeline.prepared import prepare
 from mlopt.pipeline.reference import RUNNER_OF, Entrant, locate, missing
 from mlopt.project import LoadedProject
@@ -23,7 +23,6 @@ from mlopt.types.plan import Schedule
 from mlopt.types.workload import Workload
 from mlopt.workers import Limits
 
-MEMORY_SHARE = 0.8
 TASK_S = 1800.0
 LEAST_TIMING_S = 10.0
 """What timing gets even where making ready took all the time; half of what was allowed, if that is less."""
@@ -84,7 +83,7 @@ def compare_artifacts(
         MloptError: One of them cannot be found or run, or they do not take the same inputs.
     """
     start = time.monotonic()
-    limits = Limits(TASK_S, int(usable_memory_bytes() * MEMORY_SHARE))
+    limits = default_limits(TASK_S)
     pair = (
         _find(request.a, request, cache, work / "a"),
         _find(request.b, request, cache, work / "b"),

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlopt.errors import ModelError
+from mlopt.profiling.launch import Contestant, Observed, Setting
 from mlopt.profiling.looks import LEAST_ROUNDS, LOOKS, ByLooks
 from mlopt.profiling.stopping import ByPrecision, Referee, Ruling, Seen, confidence_of
 from mlopt.profiling.summary import summarize
-from mlopt.profiling.trial import Contestant, Observed, Setting, TrialEnd, run_trial
+from mlopt.profiling.trial import TrialEnd, run_trial
 from mlopt.types.candidate import Stage
 from mlopt.types.decision import Outcome
 from mlopt.types.estimate import Estimate

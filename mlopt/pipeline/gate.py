@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from mlopt.errors import ModelError, WorkerError
-from mlopt.machine import usable_memory_bytes
 from mlopt.pipeline.accuracy import Answers, Exam, answer, compare_answers, fallback, slice_warnings
 from mlopt.pipeline.admission import teller
 from mlopt.pipeline.compare import side_of
@@ -37,6 +36,7 @@ from mlopt.pipeline.gate_request import (
     ShipError,
 )
 from mlopt.pipeline.gate_timing import Race, Timed, budgeted_workloads, time_workloads
+from mlopt.pipeline.limits import project_limits
 from mlopt.pipeline.load import Ground, LoadLine, load_artifact, load_lines
 from mlopt.pipeline.prepared import Prepared
 from mlopt.pipeline.reference import Entrant
@@ -45,9 +45,6 @@ from mlopt.store.cache import Cache
 from mlopt.types.events import OnEvent
 from mlopt.types.gate import GateReport
 from mlopt.types.measurement import Quality
-from mlopt.workers import Limits
-
-MEMORY_SHARE = 0.8
 
 LOAD_SHARE = 1.0
 """Time for a load, as a share of that for the timing, and in addition to it."""
@@ -72,7 +69,7 @@ def check_gate(request: GateRequest, cache: Cache, work: Path, on_event: OnEvent
         MloptError: Something cannot be found or built, or the reference or the baseline cannot be
             run, or does not take the project's inputs.
     """
-    hall = Hall(cache, work, _limits(request.loaded.project), on_event)
+    hall = Hall(cache, work, project_limits(request.loaded.project), on_event)
     try:
         entrants, prepared = enter(request, hall)
         asked = _ask(request, entrants, prepared, hall)
@@ -172,9 +169,3 @@ def _load(request: GateRequest, ship: Entrant, prepared: Prepared, hall: Hall) -
         "throughput has as much time as --max-seconds, beside the timing"
     )
     return Loaded(found, warnings=(warning,))
-
-
-def _limits(project: Project) -> Limits:
-    own = project.limits.memory_mb
-    memory = int(own * 1e6) if own is not None else int(usable_memory_bytes() * MEMORY_SHARE)
-    return Limits(seconds=project.limits.seconds, memory_bytes=memory)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlopt.errors import ConfigError, ModelError
-from mlopt.machine import usable_cpus, usable_memory_bytes
+from mlopt.machine import usable_cpus
+from mlopt.pipeline.limits import default_limits
 from mlopt.pipeline.load import affordable_launches
+from mlopt.profiling.launch import Contestant, Observed, Setting
 from mlopt.profiling.load import LoadSetting, measure_load
 from mlopt.profiling.stopping import ByPrecision, confidence_of
 from mlopt.profiling.summary import summarize
-from mlopt.profiling.trial import Contestant, Observed, Setting, run_trial
+from mlopt.profiling.trial import run_trial
 from mlopt.providers import resolve_provider
 from mlopt.runners import RUNNERS
 from mlopt.types.artifact import MANIFEST, Artifact
@@ -121,7 +123,7 @@ def profile_model(request: ProfileRequest, work: Path, on_event: OnEvent) -> lis
         batch_sizes=request.batch_sizes,
         snapshot=work / "inputs",
         project_dir=work,
-        limits=Limits(TASK_S, int(usable_memory_bytes() * 0.8)),
+        limits=default_limits(TASK_S),
         seed=request.seed,
         deadline=request.deadline(start, TRIAL_SHARE if request.load is not None else 1.0),
     )

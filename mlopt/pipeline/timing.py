@@ -17,10 +17,11 @@ from mlopt.pipeline.deadline import Deadline
 from mlopt.pipeline.prepared import Prepared
 from mlopt.pipeline.quality import stage_of, stem
 from mlopt.pipeline.recorder import Recorder
+from mlopt.profiling.launch import Contestant, Observed, Setting
 from mlopt.profiling.samples import Samples
 from mlopt.profiling.stopping import ByPrecision, Referee, confidence_of
 from mlopt.profiling.summary import summarize
-from mlopt.profiling.trial import Contestant, Observed, Setting, TrialEnd, run_trial
+from mlopt.profiling.trial import TrialEnd, run_trial
 from mlopt.store.files import write_array
 from mlopt.types.artifact import Artifact
 from mlopt.types.events import Phase

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mlopt import stats
 from mlopt.profiling.diagnostics import diagnose, warnings_of
+from mlopt.profiling.launch import Observed
 from mlopt.profiling.samples import Samples
-from mlopt.profiling.trial import Observed
 from mlopt.store.files import write_array
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Evidence, LaunchVitals, Measurement, Quality

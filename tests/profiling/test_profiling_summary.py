@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlopt.profiling.launch import Observed
 from mlopt.profiling.samples import Samples
 from mlopt.profiling.summary import summarize
-from mlopt.profiling.trial import Observed
 from mlopt.types.measurement import Evidence, Measurement, Quality
 from mlopt.types.workload import Workload
 

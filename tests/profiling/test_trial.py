@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from mlopt.errors import ModelError
-from mlopt.profiling import trial
+from mlopt.profiling.launch import Contestant, Observed, Setting
 from mlopt.profiling.samples import Samples
 from mlopt.profiling.stopping import ByPrecision, Referee, Ruling, Seen
-from mlopt.profiling.trial import Contestant, Observed, Setting, TrialEnd, run_trial
+from mlopt.profiling.trial import Progress, TrialEnd, run_trial
 from mlopt.types.candidate import Stage
 from mlopt.types.measurement import Placement
 from mlopt.types.plan import Schedule
@@ -160,7 +160,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
         seed: int = 0,
         time_s: float | None = None,
         schedule: dict[str, Any] | None = None,
-        progress: trial.Progress = lambda *_: None,
+        progress: Progress = lambda *_: None,
         together: bool = False,
         **more: Any,
     ) -> tuple[TrialEnd, Theatre]:
@@ -171,9 +171,9 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
         theatre.end += time_s or 0
         theatres.append(theatre)
         monkeypatch.setattr(
-            trial, "Worker", lambda _, arguments, __: FakeWorker(theatre, arguments)
+            "mlopt.profiling.launch.Worker", lambda _, arguments, __: FakeWorker(theatre, arguments)
         )
-        monkeypatch.setattr(trial.time, "monotonic", lambda: theatre.now)
+        monkeypatch.setattr("mlopt.profiling.launch.time.monotonic", lambda: theatre.now)
         setting = Setting(
             schedule=Schedule(launches=launches, rounds=rounds, **(schedule or {})),
             batch_sizes=sizes,
