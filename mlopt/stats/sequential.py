@@ -74,9 +74,7 @@ def look_confidence(launches: tuple[int, ...], alpha: float = 0.025) -> tuple[fl
     if not launches or launches[0] < 2:
         raise ValueError(f"a look needs 2 launches or more, got {list(launches)}")
     levels = np.array(spent_alpha([count / launches[-1] for count in launches], alpha))
-    above = _t_levels(launches)
-    extremes = np.concatenate([(above / levels).min(axis=1), ((1 - above) / levels).min(axis=1)])
-    factor = min(1.0, float(np.quantile(extremes, alpha)))
+    factor = float(np.quantile(_least_ratios(launches, levels), alpha))
     return tuple(float(1 - 2 * factor * level) for level in levels)
 
 
@@ -122,15 +120,26 @@ def confidence_after_precision(first: int, last: int, confidence: float = 0.95) 
     return needed
 
 
-def _t_levels(launches: tuple[int, ...]) -> NDArray[np.float64]:
-    """Of simulated normal launches, the share of Student's t above the statistic of each look."""
+def _least_ratios(launches: tuple[int, ...], levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of simulated normal launches, the least share of Student's t beyond a look, over its level.
+
+    Both tails of each sequence, shape (2 S,), cut at 1: only what crosses a boundary is below it,
+    and the costly distribution function is asked for that alone.
+    """
     counts = np.array(launches)
     values = np.random.default_rng(_SEED).normal(size=(_SEQUENCES, launches[-1]))
     totals = values.cumsum(axis=1)[:, counts - 1]
     squares = (values**2).cumsum(axis=1)[:, counts - 1]
     statistic = totals / np.sqrt((squares - totals**2 / counts) / (counts - 1) * counts)
-    levels: NDArray[np.float64] = special.stdtr(counts - 1, -statistic)
-    return levels
+    bounds = -special.stdtrit(counts - 1, levels)
+    tails = []
+    for one in (statistic, -statistic):
+        crosses = (one > bounds).any(axis=1)
+        least = np.ones(_SEQUENCES)
+        shares = special.stdtr(counts - 1, -one[crosses])
+        least[crosses] = (shares / levels).min(axis=1)
+        tails.append(least)
+    return np.concatenate(tails)
 
 
 def _boundary(
