@@ -3,4 +3,4 @@
 The Python API is :mod:`mlopt.api`, one function for each command.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -55,11 +55,23 @@ class Folder(Generic[T]):
         Raises:
             ConfigError: There is none; the message names near matches.
         """
+        if "entries" not in vars(self) and (own := self.own_file(name)) is not None:
+            return own
         try:
             return self.entries[name]
         except KeyError:
             message = f"unknown {self.noun} '{name}'. {did_you_mean(name, self.entries)}"
             raise ConfigError(message) from None
+
+    def own_file(self, name: str) -> type[T] | None:
+        """The entry in the file called ``name``; None where there is no such file.
+
+        No other file is loaded, nor any plug-in: a worker uses one entry, and its start is measured.
+        """
+        if name not in self._module_names():
+            return None
+        entry = self._in_module(f"{self.package}.{name}")
+        return entry if _name(entry) == name else None
 
     def _module_names(self) -> list[str]:
         path = importlib.import_module(self.package).__path__

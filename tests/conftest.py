@@ -55,6 +55,7 @@ PROJECT: dict[str, Any] = {
     "metrics": [{"name": "accuracy", "max_drop": 0.05}],
     "budget": ["p99 <= 5 ms", "size <= 10 MB"],
     "recipes": ["fp32"],
+    "diagnose": False,
 }
 
 

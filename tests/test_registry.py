@@ -91,6 +91,20 @@ def test_a_class_that_a_file_imports_is_no_entry_of_it(folder):
     assert list(folder({"fold": code}).entries) == ["fold"]
 
 
+def test_one_entry_is_found_in_its_file_and_nothing_else_is_loaded(folder):
+    found = folder({"fold": _pass("fold"), "broken": "1 / 0"}, plugins={"merge": "none:Merge"})
+    assert found["fold"].name == "fold"
+    assert found.own_file("merge") is None
+    with pytest.raises(ZeroDivisionError):
+        _ = found.entries
+
+
+def test_an_entry_that_is_not_called_like_its_file_is_found_all_the_same(folder):
+    found = folder({"fold": _pass("bend")})
+    assert found.own_file("fold") is None
+    assert found["bend"].name == "bend"
+
+
 @pytest.mark.parametrize(
     ("code", "count"), [("", 0), (_pass("a") + _pass("b"), 2), ("from mlopt.passes import Pass", 0)]
 )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlopt.api._cache import CacheListing, cache_entries, prune_cache
     from mlopt.api._compare import CompareResult, compare
+    from mlopt.api._diagnose import DiagnoseResult, diagnose
     from mlopt.api._doctor import DoctorCheck, DoctorReport, doctor
     from mlopt.api._gate import GateResult, gate
     from mlopt.api._init import init
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "CacheListing": "_cache", "cache_entries": "_cache", "prune_cache": "_cache",
     "CompareResult": "_compare", "compare": "_compare",
+    "DiagnoseResult": "_diagnose", "diagnose": "_diagnose",
     "DoctorCheck": "_doctor", "DoctorReport": "_doctor", "doctor": "_doctor",
     "GateResult": "_gate", "gate": "_gate",
     "init": "_init",
@@ -45,6 +47,7 @@ _HOMES = {
 __all__ = [
     "CacheListing",
     "CompareResult",
+    "DiagnoseResult",
     "DoctorCheck",
     "DoctorReport",
     "GateResult",
@@ -54,6 +57,7 @@ __all__ = [
     "Verification",
     "cache_entries",
     "compare",
+    "diagnose",
     "doctor",
     "gate",
     "init",

@@ -15,7 +15,12 @@ from mlopt.machine import read_processor, usable_cpus
 from mlopt.machine.environment import describe_environment
 from mlopt.machine.frequency import governor
 from mlopt.profiling.looks import LOOKS
-from mlopt.providers import PROVIDERS, available_providers, runtime_builds, runtime_problem
+from mlopt.providers import (
+    available_providers,
+    known_providers,
+    runtime_builds,
+    runtime_problem,
+)
 from mlopt.runners import RUNNERS
 from mlopt.store.cache import default_cache_dir
 from mlopt.types.events import OnEvent
@@ -148,9 +153,14 @@ def _runners() -> Iterator[DoctorCheck]:
 
 
 def _providers(found: dict[str, str | None]) -> Iterator[DoctorCheck]:
-    for name, reason in found.items():
-        summary = PROVIDERS[name].summary
-        yield DoctorCheck(f"provider {name}", "missing" if reason else "ok", reason or summary)
+    """A line for each provider and variant; those of one provider that lack the same share theirs."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for name, one in known_providers().items():
+        lines.setdefault((one.name, found[name] or one.about), []).append(name)
+    for (_, detail), (name, *others) in lines.items():
+        also = f" (So it is with {', '.join(others)}.)" if others else ""
+        lacks = found[name] is not None
+        yield DoctorCheck(f"provider {name}", "missing" if lacks else "ok", detail + also)
 
 
 def _instructions() -> DoctorCheck:

@@ -123,7 +123,8 @@ budget:
 #  predictions_per_day: 1_000_000
 
 # Which recipes to try ('mlopt recipes' lists them; your own go into recipes/ beside this file).
-# Default: all that apply. 'mlopt optimize --dry-run' says which do not, and why.
+# Default: 'auto', which races those that apply on every provider here, and your own recipes beside it.
+# 'mlopt optimize --dry-run' says which do not apply, and why.
 #recipes: [fp32, int8-dynamic, int8-static, prune-distill-int8]
 
 # The execution providers of ONNX Runtime to try; 'mlopt doctor' says which there are.
@@ -134,6 +135,9 @@ budget:
 
 # Whether a candidate may be chosen that runs partly on another provider than was asked for.
 #allow_fallback: false
+
+# Whether the report says why the chosen candidate is as fast as it is; it takes some seconds.
+#diagnose: true
 
 # How often and how long each candidate is timed. More launches and rounds narrow the intervals.
 #measurement:

@@ -23,15 +23,16 @@ from mlopt.pipeline.execute import Tools, execute
 from mlopt.pipeline.limits import project_limits
 from mlopt.pipeline.planning import make_plan, warnings_of
 from mlopt.pipeline.prepared import Prepared, prepare
+from mlopt.pipeline.proposing import proposer_of
 from mlopt.pipeline.quality import Scorer
+from mlopt.pipeline.ranking import Ranker
 from mlopt.pipeline.recorder import Recorder, utc_now
 from mlopt.pipeline.resume import refuse_changed, reopen
-from mlopt.pipeline.space import candidate_space
+from mlopt.pipeline.space import candidate_space, maker_of
 from mlopt.pipeline.timing import Timer
 from mlopt.project import LoadedProject, load_project
 from mlopt.providers import available_providers, runtime_builds
 from mlopt.report import SummaryRow, quotable, summary_rows, write_report
-from mlopt.search import FixedList
 from mlopt.store.cache import Cache, default_cache_dir
 from mlopt.store.rundir import RunDirectory
 from mlopt.types.decision import Outcome
@@ -248,13 +249,15 @@ def _tools(
     work: Path,
 ) -> Tools:
     limits = project_limits(made.project.project)
+    builder = Builder(made, cache, plan.seed)
+    rank = Ranker(made, builder, cache, recorder, limits, deadline)
     return Tools(
         prepared=made,
         recorder=recorder,
-        builder=Builder(made, cache, plan.seed),
+        builder=builder,
         scorer=Scorer(made, recorder, limits, deadline, work),
         timer=Timer(made, recorder, limits, deadline),
-        proposer=FixedList(plan.candidates),
+        proposer=proposer_of(plan, maker_of(made.project), rank),
         limits=limits,
         deadline=deadline,
     )

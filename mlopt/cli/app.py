@@ -18,6 +18,7 @@ from mlopt import __version__
 from mlopt.cli import cache, recipes
 from mlopt.cli.compare import compare
 from mlopt.cli.console import flush_output, print_error, print_note, tolerate_any_encoding
+from mlopt.cli.diagnose import diagnose
 from mlopt.cli.doctor import doctor
 from mlopt.cli.gate import gate
 from mlopt.cli.init import init
@@ -54,7 +55,7 @@ def application(*, completion: bool = True) -> typer.Typer:
         **GROUP,
     )
     app.callback()(_root)
-    for command in (optimize, profile, compare, gate, report, schema, doctor, init):
+    for command in (optimize, profile, compare, diagnose, gate, report, schema, doctor, init):
         app.command(**COMMAND)(command)
     app.add_typer(recipes.app, name="recipes")
     app.add_typer(cache.app, name="cache")

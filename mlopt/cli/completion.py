@@ -14,9 +14,7 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 
 def complete_provider(incomplete: str) -> list[str]:
-    """Names of the providers that mlopt knows."""
-    from mlopt.providers import PROVIDERS
-    from mlopt.providers.generic import GenericProvider
+    """Names of the providers that mlopt knows, and of their variants."""
+    from mlopt.providers import known_providers
 
-    named = (name for name, kind in PROVIDERS.entries.items() if kind is not GenericProvider)
-    return [name for name in named if name.startswith(incomplete)]
+    return [name for name in known_providers() if name.startswith(incomplete)]

@@ -1,6 +1,6 @@
 """Judge candidates by the contract, and choose."""
 
 from mlopt.decision.judge import judge
-from mlopt.decision.select import SELECTION_RULE, Choice, choose
+from mlopt.decision.select import SELECTION_RULE, Choice, choose, fastest
 
-__all__ = ["SELECTION_RULE", "Choice", "choose", "judge"]
+__all__ = ["SELECTION_RULE", "Choice", "choose", "fastest", "judge"]

@@ -18,15 +18,25 @@ from mlopt.types.budget import BudgetLine
 from mlopt.types.measurement import Quality
 from mlopt.types.run import CandidateResult
 
-LEAST_LAUNCHES = 3
-"""Fewer say too little of what a process's life changes, for the report of the one that leaves."""
 
-CLEAR = 1.1
-"""How much slower a round must be to count: ten times what a launch alone shifts."""
+class Margin(NamedTuple):
+    """How much slower is enough to leave, seen in how many launches.
 
-ERROR = 1e-4
-"""The largest p-value of the sign test over rounds; with ten candidates looked at ten times each,
-one race in a hundred loses a candidate that is less than :data:`CLEAR` times slower."""
+    Attributes:
+        factor: How much slower a round must be to count.
+        launches: In common, at least.
+        error: The largest p-value of the sign test over rounds.
+    """
+
+    factor: float
+    launches: int
+    error: float
+
+
+MARGINS = (Margin(1.1, 3, 1e-4), Margin(1.5, 1, 1e-3))
+"""Ten times what a launch alone shifts, in three lives of a process; with ten candidates looked at ten
+times each, one race in a hundred loses a candidate that is less than 1.1 times slower. Fifty times what
+a launch shifts shows in one, where every one of its twelve rounds agrees."""
 
 
 class Standing(NamedTuple):
@@ -64,7 +74,7 @@ class Race:
 
     def after_launch(self, seen: Seen, launches: int) -> Ruling:
         """Says whether to go on, and who leaves."""
-        leaving = self._leaving(seen) if self._open and launches >= LEAST_LAUNCHES else {}
+        leaving = self._leaving(seen) if self._open else {}
         rest = {name: samples for name, samples in seen.items() if name not in leaving}
         return self._referee.after_launch(rest, launches)._replace(leaving=leaving)
 
@@ -98,10 +108,11 @@ def dominates(
         ours: What is known of the one.
         theirs: What is known of the other.
         our_samples: Of the one, by batch size.
-        their_samples: Of the other.
+        their_samples: Of the other; one that was not timed yet is not judged.
     """
     return (
         theirs.may_leave
+        and bool(their_samples)
         and ours.may_ship
         and ours.size_bytes <= theirs.size_bytes
         and all(a <= b for a, b in zip(ours.losses, theirs.losses, strict=True))
@@ -113,16 +124,16 @@ def dominates(
 
 
 def clearly_slower(slow: Samples, fast: Samples) -> bool:
-    """Whether more than half of all rounds would show ``slow`` over 1.1 times slower: the sign test.
-
-    Both must have been seen in :data:`LEAST_LAUNCHES` launches in common.
-    """
+    """Whether more than half of all rounds would show ``slow`` slower by one of :data:`MARGINS`."""
     pairs = _common_medians(slow, fast)
-    if len({launch for launch, _ in pairs}) < LEAST_LAUNCHES:
-        return False
+    launches = len({launch for launch, _ in pairs})
     ratios = np.array([a / b for a, b in pairs.values()])
-    slower = int((ratios > CLEAR).sum())
-    return stats.mcnemar_one_sided(gained=len(ratios) - slower, lost=slower) < ERROR
+    for margin in MARGINS:
+        slower = int((ratios > margin.factor).sum())
+        chance = stats.mcnemar_one_sided(gained=len(ratios) - slower, lost=slower)
+        if launches >= margin.launches and chance < margin.error:
+            return True
+    return False
 
 
 def _common_medians(first: Samples, second: Samples) -> dict[tuple[int, int], tuple[float, float]]:

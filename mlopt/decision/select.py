@@ -10,7 +10,7 @@ from mlopt.types.budget import BudgetLine
 from mlopt.types.decision import Outcome, Rejection, worst
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Evidence, MetricResult
-from mlopt.types.run import CandidateResult
+from mlopt.types.run import CandidateResult, Run
 
 SELECTION_RULE = (
     "Of the candidates that ran wholly on their provider, FAIL no budget line and whose losses on "
@@ -19,8 +19,9 @@ SELECTION_RULE = (
     "cannot be told from the smallest (the interval of the paired ratio contains 1), the fewest "
     "steps, then the smallest artifact. A candidate leaves the trial early when another one that may "
     "ship loses no more of any metric, is no larger, and was over 1.1 times faster in so many rounds "
-    "that chance is ruled out. The chosen one is measured again, with fresh launches and on "
-    "the holdout; the verdict is that of the second measurement."
+    "of three launches that chance is ruled out; over 1.5 times, one launch is enough. The chosen "
+    "one is measured again, with fresh launches and on the holdout; the verdict is that of the "
+    "second measurement."
 )
 
 Ratio = Callable[[str, str], Estimate]
@@ -47,9 +48,8 @@ class _Eligible(NamedTuple):
 
     @property
     def p50(self) -> float:
-        """Over the baseline's, which is in every trial: only that compares across trials."""
-        first = self.evidence.measurements[0]
-        return first.p50_ms.value if first.p50_ratio is None else first.p50_ratio.value
+        """Over the baseline's."""
+        return _p50(self.evidence)
 
 
 def choose(
@@ -105,6 +105,25 @@ def choose(
             else alone
         )
     return Choice(name, reason, tuple(rejected), tied, best)
+
+
+def fastest(run: Run) -> list[CandidateResult]:
+    """The timed candidates that nothing is against, the smallest p50 first, by what is known so far."""
+    plan = run.plan
+    found = [
+        (result.selection, result)
+        for result in run.candidates
+        if result.plan.role != "reference"
+        and result.selection is not None
+        and reason_against(result, plan.budget, plan.allow_fallback) is None
+    ]
+    return [result for _, result in sorted(found, key=lambda one: _p50(one[0]))]
+
+
+def _p50(evidence: Evidence) -> float:
+    """Over the baseline's, which is in every trial: only that compares across trials."""
+    first = evidence.measurements[0]
+    return first.p50_ms.value if first.p50_ratio is None else first.p50_ratio.value
 
 
 def _best_outcome(eligible: Sequence[_Eligible]) -> Outcome:

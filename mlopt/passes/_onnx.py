@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlopt.errors import BuildError
 from mlopt.machine.processor import has_vnni
+
+if TYPE_CHECKING:
+    import onnx
 
 EXTERNAL_DATA_FROM_BYTES = 1_500_000_000
 """Protobuf ends at 2 GB; from here on the weights go into a file of their own."""
@@ -23,8 +29,17 @@ def resolve_reduce_range(stated: bool | Literal["auto"], cpu_flags: frozenset[st
     return is_x86(cpu_flags) and not has_vnni(cpu_flags) if stated == "auto" else stated
 
 
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes, those of branches and loop bodies too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from all_nodes(attribute.g)
+
+
 def preprocess(source: Path, target: Path) -> str:
-    """Shape inference and graph optimization before quantization.
+    """Shape inference and graph optimization before quantization; all nodes have names thereafter.
 
     Args:
         source: The graph.
@@ -36,6 +51,8 @@ def preprocess(source: Path, target: Path) -> str:
     Raises:
         BuildError: None does.
     """
+    with _without_torch():
+        importlib.import_module("onnxruntime.tools")
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     source, target = source.resolve(), target.resolve()
@@ -48,5 +65,43 @@ def preprocess(source: Path, target: Path) -> str:
         except Exception as e:  # noqa: BLE001  # sympy and onnx raise anything
             failure = e
             continue
+        name_nodes(target)
         return variant
     raise BuildError(f"pre-processing failed: {failure}") from failure
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """Keeps torch from being imported, which takes seconds, where it has not been yet.
+
+    The tools of ONNX Runtime import it for a helper of theirs that nobody calls here.
+    """
+    modules: dict[str, Any] = sys.modules
+    if "torch" in modules:
+        yield
+        return
+    modules["torch"] = None
+    try:
+        yield
+    finally:
+        del modules["torch"]
+
+
+def name_nodes(path: Path) -> None:
+    """Gives each node without a name one, and each whose name another one has: options go by names.
+
+    The same graph gets the same names.
+    """
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    before = {node.name for node in model.graph.node}
+    taken = {""}
+    for position, node in enumerate(model.graph.node):
+        if node.name in taken:
+            node.name = f"{node.op_type}_{position}"
+            while node.name in before:
+                node.name += "_"
+        taken.add(node.name)
+    if taken - {""} != before:
+        onnx.save(model, str(path))

@@ -23,6 +23,9 @@ INTEGER_PRODUCTS = frozenset(
 )
 """What ONNX Runtime's dynamic quantizer puts in their place."""
 
+MOVES = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that give back values they got: ONNX Runtime moves the pair of Q/DQ behind them."""
+
 _PAIR = 2
 """Both factors of a product are its first two inputs; what follows is a bias or a state."""
 
@@ -41,7 +44,7 @@ def describe_quantization(path: Path) -> dict[str, Any]:
 
     graph = onnx.load(str(path), load_external_data=False).graph
     nodes = list(_nodes(graph))
-    dequantized = {o for n in nodes if n.op_type == "DequantizeLinear" for o in n.output}
+    dequantized = _dequantized(nodes)
     inside, outside = Counter[str](), Counter[str]()
     for node in nodes:
         if node.op_type in INTEGER_PRODUCTS:
@@ -57,6 +60,17 @@ def describe_quantization(path: Path) -> dict[str, Any]:
     if outside:
         facts["left_in_float"] = dict(outside.most_common())
     return facts | {"share_of_weights_in_8_bits": round(share, 3)}
+
+
+def _dequantized(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """What is in 8 bits where it is read: a DequantizeLinear made it, or moved through others."""
+    found = set[str]()
+    for node in nodes:
+        if node.op_type == "DequantizeLinear" or (
+            node.op_type in MOVES and found.issuperset(node.input[:1])
+        ):
+            found.update(node.output)
+    return found
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue
 
 from mlopt.errors import BuildError
 from mlopt.passes._training.options import TrainingOptions
+from mlopt.passes.sparsify import undone_by
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.passes import Brought, Draft, Pass, PassContext, StudentModel
 from mlopt.types.patterns import REFERENCE
@@ -53,7 +54,9 @@ class Distill(Pass, TrainingOptions):
     temperature: Annotated[float, Field(gt=0)] = 4.0
 
     def inapplicable(self, earlier: tuple[str, ...], brought: Brought) -> str | None:
-        """A model does not learn from itself: as the first step, it needs a student."""
+        """A model does not learn from itself, nor stay sparse while it learns."""
+        if (undone := undone_by(self.name, earlier)) is not None:
+            return undone
         if earlier or brought.has_student or self.student is not None:
             return None
         return (

@@ -6,15 +6,16 @@ import contextlib
 import io
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from mlopt.errors import BuildError
 from mlopt.passes._onnx import EXTERNAL_DATA_FROM_BYTES
 from mlopt.passes._optimum import export_with_optimum
+from mlopt.passes._parity import Answer, check_parity, parity_batches
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.passes import Draft, Pass, PassContext
 from mlopt.types.tensors import BATCH, TensorSpec, fixed_batch
@@ -25,23 +26,9 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from mlopt.store.padding import Padding
-
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 Exporter = Literal["optimum", "dynamo", "torchscript"]
-
-PARITY_TOLERANCE = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-7}
-"""Largest accepted difference, over the largest magnitude in the tensor (at least 1)."""
-
-PARITY_EXAMPLES = 64
-
-
-class Answer(NamedTuple):
-    """What PyTorch answers to one batch."""
-
-    inputs: Arrays
-    outputs: Arrays
 
 
 class ExportOnnx(Pass):
@@ -175,15 +162,9 @@ def pytorch_answers(
     import torch
 
     from mlopt.frameworks.torch_module import as_tensors, call_module, name_outputs
-    from mlopt.store.padding import padding_of
 
-    fixed = fixed_batch(inputs)
-    sizes = (fixed,) if fixed else (1, 7, PARITY_EXAMPLES - 8)
-    batches = [next(iter(context.data("selection", size))) for size in sizes]
-    if (padding := padding_of(inputs)) is not None:
-        batches.append(_cut_in_half(batches[-1], padding))
     answers = []
-    for batch in batches:
+    for batch in parity_batches(inputs, context):
         try:
             with torch.inference_mode():
                 found = name_outputs(call_module(module, as_tensors(batch)), outputs)
@@ -196,70 +177,8 @@ def pytorch_answers(
     return answers
 
 
-def _cut_in_half(batch: Arrays, padding: Padding) -> Arrays:
-    """The batch without the second half of its texts: another length than all have together."""
-    half = -(-batch[padding.mask].shape[1] // 2)
-    return {
-        name: array[:, :half].copy() if name in padding.columns else array
-        for name, array in batch.items()
-    }
-
-
 def _shown(batch: Arrays) -> str:
     return f"a batch of {len(next(iter(batch.values())))}"
-
-
-def check_parity(path: Path, answers: Sequence[Answer]) -> dict[str, Any]:
-    """Compares an exported model with what PyTorch answered.
-
-    Returns:
-        Facts: the number of examples and the largest relative error.
-
-    Raises:
-        BuildError: An output differs by more than its dtype's tolerance, or a prediction differs.
-    """
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    seen, largest = 0, 0.0
-    for batch, wanted in answers:
-        if set(names) != set(wanted):
-            raise BuildError(
-                f"the outputs are {', '.join(names)} in ONNX and {', '.join(wanted)} in PyTorch"
-            )
-        found = dict(zip(names, session.run(None, dict(batch)), strict=True))
-        for name in wanted:
-            largest = max(largest, _difference(name, found[name], wanted[name]))
-        seen += len(next(iter(batch.values())))
-    return {"parity_examples": seen, "parity_largest_error": largest}
-
-
-def _difference(name: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> float:
-    import numpy as np
-
-    if found.shape != wanted.shape:
-        raise BuildError(
-            f"output '{name}' has shape {list(found.shape)} in ONNX and {list(wanted.shape)} in PyTorch"
-        )
-    if not np.issubdtype(wanted.dtype, np.floating):
-        if not np.array_equal(found, wanted):
-            raise BuildError(f"output '{name}' differs between ONNX and PyTorch")
-        return 0.0
-    tolerance = PARITY_TOLERANCE[str(wanted.dtype)]
-    scale = max(1.0, float(np.abs(wanted).max()))
-    error = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max()) / scale
-    if not error <= tolerance:
-        raise BuildError(
-            f"output '{name}' differs between ONNX and PyTorch by {error:.2g} of its magnitude; "
-            f"{tolerance:g} is accepted for {wanted.dtype}"
-        )
-    if wanted.ndim == 2 and wanted.shape[1] > 1:
-        top = np.sort(wanted, axis=1)
-        clear = top[:, -1] - top[:, -2] > 2 * tolerance * scale
-        if (found.argmax(axis=1) != wanted.argmax(axis=1))[clear].any():
-            raise BuildError(f"output '{name}' predicts other classes in ONNX than in PyTorch")
-    return error
 
 
 def _reason(error: Exception) -> str:

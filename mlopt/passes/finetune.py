@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from mlopt.passes._training.options import TrainingOptions
+from mlopt.passes.sparsify import undone_by
 from mlopt.types.artifact import Artifact, Format
-from mlopt.types.passes import Draft, Pass, PassContext
+from mlopt.types.passes import Brought, Draft, Pass, PassContext
 
 
 class Finetune(Pass, TrainingOptions):
@@ -34,6 +35,10 @@ class Finetune(Pass, TrainingOptions):
     splits: ClassVar[tuple[str, ...]] = ("training", "selection")
     libraries: ClassVar[tuple[str, ...]] = ("torch", "safetensors", "torchmetrics")
     trains: ClassVar[bool] = True
+
+    def inapplicable(self, earlier: tuple[str, ...], brought: Brought) -> str | None:
+        """Training fills the zeros of a sparse model."""
+        return undone_by(self.name, earlier)
 
     def resolve(self, cpu_flags: frozenset[str]) -> Finetune:
         """Chooses the learning rate by the optimizer, and the threads by this machine."""

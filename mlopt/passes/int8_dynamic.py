@@ -25,6 +25,7 @@ class Int8Dynamic(Pass):
             8-bit products would saturate.
         convolutions: Also quantize convolutions, which are several times slower than in float on
             the CPU provider when their activations are scaled at run time.
+        exclude: Names of nodes that stay in float.
     """
 
     name: ClassVar[str] = "int8_dynamic"
@@ -36,6 +37,7 @@ class Int8Dynamic(Pass):
     per_channel: bool = True
     reduce_range: bool | Literal["auto"] = "auto"
     convolutions: bool = False
+    exclude: tuple[str, ...] = ()
 
     def resolve(self, cpu_flags: frozenset[str]) -> Self:
         """Chooses the range for this CPU."""
@@ -60,6 +62,7 @@ class Int8Dynamic(Pass):
             per_channel=self.per_channel,
             reduce_range=self.reduce_range is True,
             weight_type=QuantType.QInt8,
+            nodes_to_exclude=list(self.exclude),
             use_external_data_format=artifact.manifest.size_bytes > EXTERNAL_DATA_FROM_BYTES,
         )
         facts = describe_quantization(target) | {"preparation": preparation}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -14,7 +15,14 @@ from mlopt.passes._onnx import (
     preprocess,
     resolve_reduce_range,
 )
+from mlopt.passes._products import (
+    CONVOLUTIONS,
+    PRODUCTS,
+    products_of_activations,
+    restore_float_readers,
+)
 from mlopt.passes._quantization import describe_quantization
+from mlopt.passes._smoothing import inserted_nodes
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.passes import Draft, Pass, PassContext
 from mlopt.types.tensors import TensorSpec, fixed_batch
@@ -35,6 +43,10 @@ class Int8Static(Pass):
         per_channel: A scale for each output channel of a weight.
         reduce_range: 7 bits for weights. ``auto`` does so where 8-bit products would saturate:
             on x86 without VNNI or AMX.
+        operators: ``all`` that ONNX Runtime can quantize, which suits convolutional networks; or
+            ``products``: convolutions, and matrix products with weights, alone. What the latter make
+            stays in float, and so do products of two activations. It suits transformers, whose
+            outliers are in sums and normalizations.
         exclude: Names of nodes that stay in float.
     """
 
@@ -51,6 +63,7 @@ class Int8Static(Pass):
     activations: Literal["auto", "uint8", "int8"] = "auto"
     per_channel: bool = True
     reduce_range: bool | Literal["auto"] = "auto"
+    operators: Literal["all", "products"] = "all"
     exclude: tuple[str, ...] = ()
 
     def resolve(self, cpu_flags: frozenset[str]) -> Self:
@@ -78,8 +91,10 @@ class Int8Static(Pass):
             str(target),
             reader,
             use_external_data_format=artifact.manifest.size_bytes > EXTERNAL_DATA_FROM_BYTES,
-            **self._options(),
+            **self._options(self._in_float(prepared)),
         )
+        if self.operators == "products":
+            restore_float_readers(target)
         facts = describe_quantization(target)
         facts |= {"calibration_examples": reader.examples, "preparation": preparation}
         return Draft(
@@ -89,11 +104,17 @@ class Int8Static(Pass):
             facts=facts,
         )
 
-    def _options(self) -> dict[str, Any]:
+    def _in_float(self, prepared: Path) -> list[str]:
+        """Names of the nodes that stay in float, whatever their type."""
+        of_activations = products_of_activations(prepared) if self.operators == "products" else []
+        return [*self.exclude, *inserted_nodes(prepared), *of_activations]
+
+    def _options(self, in_float: list[str]) -> dict[str, Any]:
         """The parameters as ONNX Runtime's quantizer takes them."""
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
 
         types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+        products = self.operators == "products"
         methods = {
             "minmax": CalibrationMethod.MinMax,
             "entropy": CalibrationMethod.Entropy,
@@ -105,14 +126,17 @@ class Int8Static(Pass):
             "reduce_range": self.reduce_range is True,
             "activation_type": types[self.activations],
             "weight_type": QuantType.QInt8,
-            "nodes_to_exclude": list(self.exclude),
+            "nodes_to_exclude": in_float,
             "calibrate_method": methods[self.calibration],
+            "op_types_to_quantize": [*PRODUCTS, *CONVOLUTIONS] if products else None,
             "extra_options": {
                 # One batch at a time: its activations are reduced to a range or a histogram before
                 # the next one runs. (CalibMaxIntermediateOutputs drops what it clears unread.)
                 "CalibStridedMinMax": 1,
                 "CalibPercentile": self.percentile,
                 "CalibTensorRangeSymmetric": self.activations == "int8",
+                # A convolution has no kernel from 8 bits to float.
+                "OpTypesToExcludeOutputQuantization": list(PRODUCTS) if products else [],
             },
         }
 

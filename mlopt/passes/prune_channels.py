@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mlopt.passes._training.options import TrainingOptions
+from mlopt.passes.sparsify import undone_by
 from mlopt.types.artifact import Artifact, Format
-from mlopt.types.passes import Draft, Pass, PassContext
+from mlopt.types.passes import Brought, Draft, Pass, PassContext
 
 
 class PruneChannels(Pass):
@@ -52,6 +53,10 @@ class PruneChannels(Pass):
     finetune_epochs: Annotated[int, Field(ge=0)] = 0
     finetune_learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     threads: Annotated[int, Field(gt=0)] | Literal["auto"] = "auto"
+
+    def inapplicable(self, earlier: tuple[str, ...], brought: Brought) -> str | None:
+        """Without some of the channels, the groups of a sparse model are others."""
+        return undone_by(self.name, earlier)
 
     def reads(self) -> tuple[str, ...]:
         """Training data only for gradients and for training between the rounds."""

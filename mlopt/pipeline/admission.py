@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from mlopt.errors import ConfigError, ModelError, WorkerError
 from mlopt.machine import usable_cpus
 from mlopt.pipeline.reference import Entrant
+from mlopt.runners import shown_settings
 from mlopt.types.events import Event, OnEvent, Phase
 from mlopt.workers import Limits, run_task
 
@@ -96,7 +98,7 @@ def refuse_batch(entrant: Entrant, fixed: int | None, batch_size: int, option: s
 def setting_warnings(first: Entrant, second: Entrant) -> list[str]:
     """Where two entrants are run in ways that may themselves explain a difference."""
     found = []
-    if first.runner == second.runner and first.settings != second.settings:
+    if first.runner == second.runner and _shown(first) != _shown(second):
         found.append(
             f"'{first.name}' runs with {_settings(first)}, '{second.name}' with {_settings(second)}: "
             "a difference may come from that"
@@ -112,5 +114,9 @@ def setting_warnings(first: Entrant, second: Entrant) -> list[str]:
 
 
 def _settings(entrant: Entrant) -> str:
-    known = ", ".join(f"{key}={value}" for key, value in entrant.settings.items())
+    known = ", ".join(f"{key}={value}" for key, value in _shown(entrant).items())
     return f"{entrant.runner} ({known})" if known else entrant.runner
+
+
+def _shown(entrant: Entrant) -> dict[str, Any]:
+    return shown_settings(entrant.runner, entrant.settings)

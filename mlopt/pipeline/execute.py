@@ -5,25 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mlopt.decision import choose
+from mlopt.decision import choose, fastest
 from mlopt.errors import MloptError
 from mlopt.pipeline.builder import Builder
 from mlopt.pipeline.deadline import Deadline
+from mlopt.pipeline.diagnose import Examples, diagnose_candidate
 from mlopt.pipeline.load import Place, load_candidates
 from mlopt.pipeline.prepared import Prepared
+from mlopt.pipeline.proposing import findings_of
 from mlopt.pipeline.quality import Scorer, failure_of
 from mlopt.pipeline.ratios import p50_ratio_between
 from mlopt.pipeline.recorder import Recorder, utc_now
 from mlopt.pipeline.seal import artifact_sha256
 from mlopt.pipeline.timing import Timer
 from mlopt.pipeline.verdict import confirmed, none_may_ship, session_settings, without_baseline
-from mlopt.search import Proposer
+from mlopt.search import Batch, Proposer
 from mlopt.types.artifact import Artifact
 from mlopt.types.candidate import PlannedCandidate
 from mlopt.types.decision import Decision
+from mlopt.types.measurement import Evidence, Quality
 from mlopt.types.privacy import without_paths
 from mlopt.types.run import Run
 from mlopt.workers import Limits
+
+RIVALS = 3
+"""How many of the fastest so far go on when further candidates join the trial."""
 
 
 class Tools(NamedTuple):
@@ -47,11 +53,18 @@ def execute(tools: Tools) -> Run:
     recorder = tools.recorder
     try:
         artifacts: dict[str, Artifact] = {}
-        while batch := tools.proposer.ask():
-            artifacts |= _build(tools, batch)
-            _measure(tools, artifacts)
-            load_candidates(_place(tools), artifacts, "selection")
-            tools.proposer.tell([recorder.run.candidate(c.name) for c in batch])
+        qualities = _known(recorder.run)
+        while (batch := tools.proposer.ask()) is not None:
+            if artifacts and tools.deadline.passed(tools.deadline.building):
+                recorder.warn("build", f"the time limit came before {batch.because}")
+                break
+            recorder.add(batch.candidates)
+            artifacts |= _build(tools, batch.candidates)
+            _measure(tools, artifacts, batch, qualities)
+            tools.proposer.tell(recorder.run)
+        tools.timer.close()
+        _conclude(tools)
+        load_candidates(_place(tools), artifacts, "selection")
         recorder.set(decision=_decide(tools, artifacts))
         broken = recorder.run.baseline.failure is not None
         recorder.set(status="failed" if broken else "complete", finished_at=utc_now())
@@ -66,6 +79,15 @@ def execute(tools: Tools) -> Run:
         recorder.set(status="failed", partial=reason, finished_at=utc_now())
         raise
     return recorder.run
+
+
+def _known(run: Run) -> dict[str, Quality]:
+    """What a run that goes on knows of its candidates' answers."""
+    return {
+        c.name: c.selection.quality
+        for c in run.candidates
+        if c.selection is not None and c.selection.quality is not None
+    }
 
 
 def _build(tools: Tools, batch: Sequence[PlannedCandidate]) -> dict[str, Artifact]:
@@ -116,34 +138,74 @@ def _skip(recorder: Recorder, candidate: PlannedCandidate) -> None:
     recorder.set(partial="the time limit ended building before every candidate was built")
 
 
-def _measure(tools: Tools, artifacts: dict[str, Artifact]) -> None:
-    """Scores and times what was built, on the selection split."""
+def _measure(
+    tools: Tools, artifacts: dict[str, Artifact], batch: Batch, seen: dict[str, Quality]
+) -> None:
+    """Scores what was built on the selection split, and times what is asked for."""
     recorder = tools.recorder
-    waiting = {n: a for n, a in artifacts.items() if recorder.run.candidate(n).selection is None}
     baseline = recorder.run.baseline.name
-    if not waiting or baseline not in artifacts:
+    if baseline not in artifacts or recorder.run.baseline.failure is not None:
         return
-    with recorder.timing("score"):
-        qualities = tools.scorer.score(
-            {baseline: artifacts[baseline], **waiting}, "selection", "score"
-        )
-    scored = {n: a for n, a in artifacts.items() if n in qualities}
-    if baseline not in scored:
+    new = [c.name for c in batch.candidates if c.name in artifacts and c.name not in seen]
+    if new:
+        with recorder.timing("score"):
+            seen |= tools.scorer.score(
+                {n: artifacts[n] for n in dict.fromkeys((baseline, *new))}, "selection", "score"
+            )
+    if baseline not in seen:
         return
+    if not batch.timed:
+        for name in set(new) & seen.keys():
+            evidence = Evidence(
+                measurements=(), quality=seen[name], cold_start_ms=None, peak_rss_bytes=None
+            )
+            recorder.update(name, selection=evidence, status="measured")
+        return
+    untimed = [
+        c.name for c in batch.candidates if c.name in seen and _may_be_timed(recorder, c.name)
+    ]
+    if not untimed:
+        return
+    rivals = _rivals(recorder.run)
     with recorder.timing("time"):
-        tools.timer.time(scored, qualities, "selection", "time")
-    if recorder.run.baseline.selection is None and recorder.run.baseline.failure is None:
+        tools.timer.time(
+            {n: artifacts[n] for n in dict.fromkeys((baseline, *rivals, *untimed))},
+            seen,
+            "selection",
+            "time",
+            rivals=rivals,
+            seconds=batch.seconds,
+        )
+    if not recorder.run.baseline.is_timed and recorder.run.baseline.failure is None:
         recorder.set(
             partial="the time for measuring ended before the first launch did: raise --time-limit or "
             "measurement.max_seconds, or try fewer recipes at once"
         )
 
 
+def _conclude(tools: Tools) -> None:
+    """Notes what the proposers found out beside their candidates."""
+    found = findings_of(tools.proposer, tools.recorder.run)
+    for note in found.notes:
+        tools.recorder.warn("build", note)
+    tools.recorder.set(search=found.searches)
+
+
+def _may_be_timed(recorder: Recorder, name: str) -> bool:
+    result = recorder.run.candidate(name)
+    return result.failure is None and not result.is_timed
+
+
+def _rivals(run: Run) -> list[str]:
+    """The fastest that may ship so far: whoever is proposed later is timed beside them."""
+    return [one.name for one in fastest(run)[:RIVALS]]
+
+
 def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:
     """Chooses on selection, and confirms the choice on the holdout."""
     recorder = tools.recorder
     run = recorder.run
-    if run.baseline.selection is None or run.baseline.failure is not None:
+    if not run.baseline.is_timed or run.baseline.failure is not None:
         return without_baseline(run)
     plan = run.plan
     choice = choose(
@@ -157,7 +219,34 @@ def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:
     chosen = artifacts[choice.chosen]
     recorder.directory.write_model(chosen, session_settings(recorder.run.candidate(choice.chosen)))
     _confirm(tools, artifacts, choice.chosen)
+    _explain(tools, artifacts[choice.chosen], choice.chosen)
     return confirmed(recorder.run, choice)
+
+
+def _explain(tools: Tools, artifact: Artifact, chosen: str) -> None:
+    """Looks at why the chosen one is as fast as it is; what goes wrong there costs only that."""
+    recorder, deadline = tools.recorder, tools.deadline
+    plan = recorder.run.plan
+    done = recorder.run.diagnosis is not None or deadline.passed(deadline.moment)
+    if done or not plan.diagnose:
+        return
+    examples = Examples(
+        tools.prepared.snapshots["selection"], plan.workloads[0].batch_size, synthetic=False
+    )
+    with recorder.timing("diagnose"):
+        try:
+            found = diagnose_candidate(
+                recorder.run.candidate(chosen),
+                artifact,
+                examples,
+                deadline.limits(tools.limits, deadline.moment),
+                lambda event: recorder.tell("confirm", event.message, event.done),
+            )
+        except MloptError as e:
+            if not deadline.passed(deadline.moment):
+                recorder.warn("confirm", f"{chosen} was not diagnosed: {without_paths(str(e))}")
+            return
+    recorder.set(diagnosis=found)
 
 
 def _confirm(tools: Tools, artifacts: dict[str, Artifact], chosen: str) -> None:

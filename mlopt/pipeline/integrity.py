@@ -146,9 +146,10 @@ def _targets(run: Run, run_dir: Path) -> Findings:
 
 
 def _candidates(run: Run, run_dir: Path) -> Findings:
-    """``candidates.jsonl``: every candidate of the plan that was come to, as it was planned."""
+    """``candidates.jsonl``: every candidate that was come to, as it was planned or proposed."""
     file = run_dir / CANDIDATES
-    planned = {c.model_dump_json(): c for c in run.plan.candidates}
+    proposed = () if run.plan.refinement.is_empty else (c.plan for c in run.candidates)
+    planned = {c.model_dump_json(): c for c in (*run.plan.candidates, *proposed)}
     due = [c.plan for c in run.candidates if c.status != "planned"]
     if not file.is_file():
         if not due:

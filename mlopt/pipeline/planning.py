@@ -10,7 +10,7 @@ from mlopt.evaluation.metrics import BUILTIN
 from mlopt.pipeline.prepared import Prepared
 from mlopt.pipeline.space import Space
 from mlopt.project import MetricSpec
-from mlopt.search import FixedList
+from mlopt.search import REFINING, FixedList
 from mlopt.types.budget import BudgetLine
 from mlopt.types.plan import Margin, Plan, SplitSummary
 
@@ -39,7 +39,7 @@ def make_plan(
         workloads=project.workloads,
         schedule=project.measurement,
         seed=seed,
-        proposer=FixedList.name,
+        proposer=FixedList.name if space.refinement.is_empty else REFINING,
         selection_rule=SELECTION_RULE,
         predictions_per_day=project.traffic.predictions_per_day if project.traffic else None,
         allow_fallback=project.allow_fallback,
@@ -48,6 +48,8 @@ def make_plan(
         slices={part.name: part.function for part in project.slices},
         groups=project.groups,
         training_sha256=prepared.training_sha256,
+        refinement=space.refinement,
+        diagnose=project.diagnose,
         time_limit_s=time_limit_s,
     )
 

@@ -16,22 +16,29 @@ from mlopt.types.run import Run
 def p50_ratio_between(run: Run, run_dir: Path) -> Callable[[str, str], Estimate]:
     """A function of two candidates' names: the ratio of their p50 at the first workload.
 
-    Members of one trial are paired round by round. Across trials only the ratios over the
-    baseline, which is in both, can be set against each other; the widest interval is taken.
+    Members of one trial are paired round by round. Across trials, and of two that were never in it
+    together, only the ratios over the baseline, which is beside everybody, can be set against each
+    other; the widest interval is taken.
     """
 
     def ratio(first: str, second: str) -> Estimate:
         if first == second:
             return Estimate(value=1.0, low=1.0, high=1.0)
         a, b = _measurement(run, first), _measurement(run, second)
-        if a.trial == b.trial:
-            rounds = [Samples.read(run_dir, m.samples).block_medians() for m in (a, b)]
+        rounds = [Samples.read(run_dir, m.samples).block_medians() for m in (a, b)]
+        if a.trial == b.trial and _met(*rounds):
             confidence = confidence_of(run.plan.schedule)
             return stats.paired_p50_ratio(*rounds, seed=run.plan.seed, confidence=confidence)
         one = Estimate(value=1.0, low=1.0, high=1.0)
         return (a.p50_ratio or one).over(b.p50_ratio or one)
 
     return ratio
+
+
+def _met(first: stats.Rounds, second: stats.Rounds) -> bool:
+    """Whether two were in one round."""
+    keys = ({(a, b) for a, b in one.block_keys.tolist()} for one in (first, second))
+    return bool(set.intersection(*keys))
 
 
 def _measurement(run: Run, name: str) -> Measurement:

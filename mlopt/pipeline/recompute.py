@@ -129,6 +129,10 @@ def _samples_beside(
 
 def _launches(ledger: Ledger, place: Place, given: Evidenced, evidence: Evidence) -> Any:
     """Cold starts, peak RSS and switches of the launches, shape (L, 4); None: not stored."""
+    if not evidence.measurements:  # it was scored, and not timed
+        for field in ("cold_start_ms", "peak_rss_bytes", "launches"):
+            ledger.expect((*place, field), None)
+        return None
     if evidence.launches is None:
         reason = "the run was written by an older mlopt, which did not store each launch"
         launches = None
@@ -264,7 +268,7 @@ def decide_again(run: Run, run_dir: Path) -> Decision:
         for c in run.candidates
     )
     baseline = next(c for c in before if c.plan.role == "baseline")
-    if baseline.selection is None or baseline.failure is not None:
+    if not baseline.is_timed or baseline.failure is not None:
         return without_baseline(run)
     plan = run.plan
     choice = choose(before, plan.budget, plan.allow_fallback, p50_ratio_between(run, run_dir))

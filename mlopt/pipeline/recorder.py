@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from mlopt.store.rundir import RunDirectory
+from mlopt.types.candidate import PlannedCandidate
 from mlopt.types.events import Event, OnEvent, Phase
 from mlopt.types.run import CandidateResult, Failure, Run
 
@@ -33,6 +34,13 @@ class Recorder:
         changed = self.run.candidate(name).model_copy(update=changes)
         self.set(candidates=tuple(changed if c.name == name else c for c in self.run.candidates))
         return changed
+
+    def add(self, candidates: Iterable[PlannedCandidate]) -> None:
+        """Takes candidates into the run that the plan does not name; those it knows stay."""
+        known = {c.name for c in self.run.candidates}
+        new = tuple(CandidateResult(plan=c) for c in candidates if c.name not in known)
+        if new:
+            self.set(candidates=(*self.run.candidates, *new))
 
     def fail(self, name: str, failure: Failure) -> None:
         """Notes that a candidate fell out."""

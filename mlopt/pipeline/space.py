@@ -2,84 +2,196 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mlopt.errors import ConfigError, UnavailableError
 from mlopt.machine import usable_cpus
 from mlopt.project import LoadedProject
-from mlopt.providers import resolve_provider
+from mlopt.providers import available_providers, resolve_provider
 from mlopt.recipe import Recipe, find_recipe, list_recipes
+from mlopt.recipe.schema import RUNNER, Expansion
 from mlopt.runners import RUNNERS
+from mlopt.search._tpe import why_unavailable
 from mlopt.types.candidate import PlannedCandidate, Role
 from mlopt.types.passes import Brought
+from mlopt.types.plan import Refinement, SearchPlan
 
 REFERENCE = "pytorch"
 
+DEFAULT_RECIPE = "auto"
+"""What is tried where nobody names a recipe; the project's own recipes race with it."""
+
 
 class Space(NamedTuple):
-    """The candidates, and what the user should know about how they came about."""
+    """The candidates, and what the user should know about how they came about.
+
+    Attributes:
+        refinement: What is proposed later, by what was seen of the candidates.
+    """
 
     candidates: tuple[PlannedCandidate, ...]
     notes: tuple[str, ...]
+    refinement: Refinement = Refinement()
+
+
+class Entry(NamedTuple):
+    """A recipe that applies.
+
+    Attributes:
+        providers: Where its candidates run.
+        is_whole: Whether each of its steps is measured as well.
+    """
+
+    recipe: Recipe
+    providers: tuple[str, ...]
+    is_whole: bool
 
 
 def candidate_space(loaded: LoadedProject) -> Space:
     """Every expansion of every recipe on every provider, the baseline, and eager PyTorch.
 
-    Recipes of several steps come with their waypoints, so that each step is measured.
+    Recipes of several steps come with their waypoints, so that each step is measured, unless they
+    race as a part of another recipe.
 
     Raises:
         ConfigError: A recipe or provider is unknown, or a recipe that was asked for does not apply.
         UnavailableError: A provider cannot be used here.
     """
     project = loaded.project
-    brought = Brought(project.model.produces, has_student=project.student is not None)
+    brought = brought_by(loaded)
     _require_providers((*project.providers, project.baseline.provider))
-    found, notes = _applicable(loaded, brought)
+    found, notes, refinement = _Finder(loaded, brought).find()
     baseline_recipe = find_recipe(project.baseline.recipe, loaded.directory).recipe
     if (reason := baseline_recipe.refuses(brought)) is not None:
         raise ConfigError(f"baseline.recipe: '{project.baseline.recipe}' does not apply: {reason}.")
-    expand = _Expansion(brought, project.baseline.provider, project.providers)
-    baseline = expand.on(baseline_recipe, project.baseline.provider)[0]
-    own = {recipe.name: expand.everywhere(recipe) for recipe in found}
-    known = {_identity(one) for several in own.values() for one in several} | {_identity(baseline)}
-    candidates = {baseline.name: baseline.model_copy(update={"role": "baseline"})}
-    for recipe in found:
-        for waypoint in recipe.waypoints(brought.format):
-            for one in expand.everywhere(waypoint):
-                if _identity(one) not in known:
-                    known.add(_identity(one))
-                    candidates[one.name] = one.model_copy(update={"recipe": recipe.name})
-        for one in own[recipe.name]:
-            candidates.setdefault(one.name, one)
+    maker = maker_of(loaded)
+    baseline = next(iter(maker.on(baseline_recipe, project.baseline.provider)))
+    candidates = _candidates(found, maker, baseline)
     if brought.format == "torch":
         candidates = {REFERENCE: _reference(), **candidates}
-    return Space(tuple(candidates.values()), notes)
+    return Space(tuple(candidates.values()), notes, refinement)
 
 
-def _applicable(loaded: LoadedProject, brought: Brought) -> tuple[list[Recipe], tuple[str, ...]]:
-    """The recipes to try, and of those that nobody asked for by name, why some are left out.
+def _candidates(
+    found: Sequence[Entry], maker: Maker, baseline: PlannedCandidate
+) -> dict[str, PlannedCandidate]:
+    """By name, the baseline first; what is searched is not among them."""
+    own = [
+        [one for provider in entry.providers for one in maker.on(entry.recipe, provider)]
+        if entry.recipe.search is None
+        else []
+        for entry in found
+    ]
+    known = {_identity(one) for several in own for one in several} | {_identity(baseline)}
+    candidates = {baseline.name: baseline.model_copy(update={"role": "baseline"})}
+    for entry, several in zip(found, own, strict=True):
+        for waypoint in entry.recipe.waypoints(maker.brought.format) if entry.is_whole else ():
+            for one in (c for p in entry.providers for c in maker.on(waypoint, p)):
+                if _identity(one) not in known:
+                    known.add(_identity(one))
+                    candidates[one.name] = one.model_copy(update={"recipe": entry.recipe.name})
+        for one in several:
+            candidates.setdefault(one.name, one)
+    return candidates
 
-    Raises:
-        ConfigError: A recipe that was asked for is unknown, or does not apply.
-    """
-    asked = loaded.project.recipes
-    found = (
-        [find_recipe(name, loaded.directory) for name in asked]
-        if asked
-        else list_recipes(loaded.directory)
-    )
-    applicable, notes = [], []
-    for recipe in (entry.recipe for entry in found):
-        reason = recipe.refuses(brought) or _lacks_split(recipe, loaded)
-        if reason is None:
-            applicable.append(recipe)
-        elif asked:
+
+class _Finder:
+    """Finds the recipes to try, and says of those that nobody asked for why some are left out."""
+
+    def __init__(self, loaded: LoadedProject, brought: Brought) -> None:
+        self._loaded = loaded
+        self._brought = brought
+        self._entries: dict[str, Entry] = {}
+        self._notes: list[str] = []
+        self._tune: dict[str, tuple[Any, ...]] = {}
+        self._mixed: list[str] = []
+
+    def find(self) -> tuple[tuple[Entry, ...], tuple[str, ...], Refinement]:
+        """The recipes, the notes, and what is proposed later.
+
+        Raises:
+            ConfigError: A recipe that was asked for is unknown, or does not apply.
+        """
+        project, directory = self._loaded.project, self._loaded.directory
+        asked = [
+            find_recipe(name, directory).recipe for name in project.recipes or (DEFAULT_RECIPE,)
+        ]
+        for recipe in asked:
+            if recipe.tries:
+                self._add_members(recipe)
+            else:
+                self._add(recipe, project.providers, is_named=bool(project.recipes))
+        if not project.recipes:
+            for found in list_recipes(directory):
+                if not found.built_in and not found.recipe.tries:
+                    self._add(found.recipe, project.providers, is_named=False)
+        return tuple(self._entries.values()), tuple(dict.fromkeys(self._notes)), self._refinement()
+
+    def _add_members(self, composite: Recipe) -> None:
+        """Those that ``composite`` names, on the providers that it names."""
+        providers = self._providers(composite)
+        for name in composite.tries:
+            member = find_recipe(name, self._loaded.directory).recipe
+            if member.tries:
+                raise ConfigError(
+                    f"the recipe '{composite.name}' tries '{name}', which tries others itself. Name "
+                    "those instead."
+                )
+            if composite.mixed_precision:
+                member = member.model_copy(update={"mixed_precision": True})
+            self._add(member, providers, is_named=False, is_whole=False)
+        self._tune |= {name: tuple(values) for name, values in composite.tune.items()}
+
+    def _add(
+        self, recipe: Recipe, providers: tuple[str, ...], *, is_named: bool, is_whole: bool = True
+    ) -> None:
+        reason = (
+            recipe.refuses(self._brought)
+            or _lacks_split(recipe, self._loaded)
+            or _lacks_optuna(recipe, self._brought)
+        )
+        if reason is not None and is_named:
             raise ConfigError(f"the recipe '{recipe.name}' does not apply: {reason}.")
-        else:
-            notes.append(f"the recipe '{recipe.name}' does not apply: {reason}")
-    return applicable, tuple(notes)
+        if reason is not None:
+            self._notes.append(f"the recipe '{recipe.name}' does not apply: {reason}")
+            return
+        self._entries.setdefault(recipe.name, Entry(recipe, providers, is_whole))
+        if recipe.mixed_precision:
+            self._mixed.append(recipe.name)
+
+    def _providers(self, composite: Recipe) -> tuple[str, ...]:
+        """The project's, where it names them; else those of the recipe that can be used here."""
+        project = self._loaded.project
+        if "providers" in project.model_fields_set or not composite.providers:
+            return project.providers
+        reasons = available_providers()
+        for name in composite.providers:
+            reason = reasons.get(name)
+            # Of a processor that is not there, nobody wants to be told.
+            if reason is not None and "-" not in name and resolve_provider(name).host_memory:
+                self._notes.append(f"the provider '{name}' is not tried: {reason}")
+        return tuple(n for n in composite.providers if n in reasons and reasons[n] is None)
+
+    def _refinement(self) -> Refinement:
+        searches = tuple(
+            SearchPlan(
+                recipe=entry.recipe.name,
+                steps=entry.recipe.steps,
+                session=entry.recipe.session,
+                providers=entry.providers,
+                trials=entry.recipe.search.trials,
+                batch=entry.recipe.search.batch,
+            )
+            for entry in self._entries.values()
+            if entry.recipe.search is not None
+        )
+        return Refinement(
+            searches=searches,
+            mixed_precision=tuple(dict.fromkeys(self._mixed)),
+            tune=self._tune,
+        )
 
 
 def _lacks_split(recipe: Recipe, loaded: LoadedProject) -> str | None:
@@ -90,40 +202,58 @@ def _lacks_split(recipe: Recipe, loaded: LoadedProject) -> str | None:
     return f"it needs {splits}: add that to mlopt.yaml, or choose recipes with --recipe"
 
 
-class _Expansion(NamedTuple):
-    """How recipes become candidates.
+def _lacks_optuna(recipe: Recipe, brought: Brought) -> str | None:
+    if recipe.search is None:
+        return None
+    size = math.prod(len(values) for values in recipe.dimensions(brought.format).values())
+    return why_unavailable() if size > recipe.search.trials else None
+
+
+class Maker(NamedTuple):
+    """Makes candidates of recipes.
 
     Attributes:
         home: The baseline's provider, which names of candidates leave out.
-        providers: Those of the project.
     """
 
     brought: Brought
     home: str
-    providers: tuple[str, ...]
 
-    def everywhere(self, recipe: Recipe) -> list[PlannedCandidate]:
-        """Every choice of a recipe on every provider."""
-        return [one for provider in self.providers for one in self.on(recipe, provider)]
-
-    def on(self, recipe: Recipe, provider: str) -> list[PlannedCandidate]:
+    def on(self, recipe: Recipe, provider: str) -> Iterator[PlannedCandidate]:
         """Every choice of a recipe on one provider."""
+        for expansion in recipe.expand(self.brought.format):
+            yield self.of(recipe.name, expansion, provider)
+
+    def chosen(self, recipe: Recipe, choices: Mapping[str, Any], provider: str) -> PlannedCandidate:
+        """One choice of a recipe on one provider."""
+        return self.of(recipe.name, recipe.choose(self.brought.format, choices), provider)
+
+    def of(self, name: str, expansion: Expansion, provider: str) -> PlannedCandidate:
+        """The candidate that an expansion of the recipe ``name`` is on one provider."""
         label = resolve_provider(provider).label
         elsewhere = "" if label == resolve_provider(self.home).label else f"@{label}"
-        settings = RUNNERS["onnxruntime"]().resolve(usable_cpus()).model_dump(mode="json")
-        return [
-            PlannedCandidate(
-                name=recipe.name + _suffix(choices) + elsewhere,
-                role="candidate",
-                recipe=recipe.name,
-                provider=label,
-                runner="onnxruntime",
-                steps=steps,
-                choices=choices,
-                settings=settings,
-            )
-            for steps, choices in recipe.expand(self.brought.format)
-        ]
+        runner = RUNNERS[RUNNER].model_validate(expansion.session).resolve(usable_cpus())
+        return PlannedCandidate(
+            name=name + suffix_of(expansion.choices) + elsewhere,
+            role="candidate",
+            recipe=name,
+            provider=label,
+            runner=RUNNER,
+            steps=expansion.steps,
+            choices=expansion.choices,
+            settings=runner.model_dump(mode="json"),
+        )
+
+
+def brought_by(loaded: LoadedProject) -> Brought:
+    """What a project brings, as far as it decides which passes apply."""
+    project = loaded.project
+    return Brought(project.model.produces, has_student=project.student is not None)
+
+
+def maker_of(loaded: LoadedProject) -> Maker:
+    """What makes candidates of recipes for a project."""
+    return Maker(brought_by(loaded), loaded.project.baseline.provider)
 
 
 def _identity(candidate: PlannedCandidate) -> str:
@@ -131,7 +261,8 @@ def _identity(candidate: PlannedCandidate) -> str:
     return candidate.model_dump_json(include={"steps", "provider", "runner", "settings"})
 
 
-def _suffix(choices: dict[str, Any]) -> str:
+def suffix_of(choices: Mapping[str, Any]) -> str:
+    """What choices add to the name of a recipe."""
     if not choices:
         return ""
     return "[" + ",".join(f"{name}={value}" for name, value in choices.items()) + "]"

@@ -16,6 +16,7 @@ from mlopt.pipeline.recompute import ONCE, PHASES, WHEN
 from mlopt.pipeline.seal import artifact_sha256
 from mlopt.project import MetricSpec
 from mlopt.providers import resolve_provider
+from mlopt.search.front import summarize_search
 from mlopt.store.hashing import sha256_file
 from mlopt.store.rundir import PLAN, RUN, RunDirectory
 from mlopt.types.artifact import Artifact
@@ -105,13 +106,21 @@ def recompute_facts(ledger: Ledger, run: Run, shipped: Artifact | None) -> None:
     for field in ("mlopt_version", "started_at", "finished_at", "environment", "seconds"):
         ledger.give_up((field,), WHEN)
     ledger.give_up(("partial",), ONCE)
+    ledger.give_up(("diagnosis",), ONCE)
+    for i, one in enumerate(run.search):
+        again = summarize_search(one.recipe, one.method, one.choices, one.asked, run)
+        ledger.expect(("search", i), again.model_dump(mode="json"))
     ledger.expect(("schema_version",), run.schema_version)
     _status(ledger, run)
     planned_count, count = len(run.plan.candidates), len(run.candidates)
-    if count != planned_count:
+    may_grow = not run.plan.refinement.is_empty
+    if count < planned_count or (count > planned_count and not may_grow):
         should = f"{planned_count} candidates, as the plan has them"
         ledger.contradict(("candidates",), f"{count} candidates", should)
-    for i, (result, planned) in enumerate(zip(run.candidates, run.plan.candidates, strict=False)):
+    # What was proposed later is compared with candidates.jsonl, where it stood before it was built.
+    later = [c.plan for c in run.candidates[planned_count:]] if may_grow else []
+    known = [*run.plan.candidates, *later]
+    for i, (result, planned) in enumerate(zip(run.candidates, known, strict=False)):
         place: Place = ("candidates", i)
         built = result.artifact_sha256 is not None
         for field in ("failure", "cached_steps", "placement"):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from mlopt.store.files import write_array
 from mlopt.types.artifact import Artifact
 from mlopt.types.events import Phase
 from mlopt.types.measurement import LaunchVitals, Placement, Quality
+from mlopt.types.plan import Schedule
 from mlopt.types.run import Failure, Run
 from mlopt.workers import Limits
 
@@ -41,6 +43,32 @@ INTERRUPTED = "interrupted"
 """Why a trial ended that did not end by itself; what it has seen so far is provisional."""
 
 
+class _Work(NamedTuple):
+    """What is timed: the arguments of :meth:`Timer.time`."""
+
+    artifacts: dict[str, Artifact]
+    qualities: Mapping[str, Quality]
+    split: str
+    phase: Phase
+    seconds: float | None
+
+
+@dataclass
+class Trial:
+    """A trial, which candidates may join from launch to launch.
+
+    Attributes:
+        observed: Everything that was seen in it, of whoever was in it.
+        launches: How many there have been.
+        before: How many there had been when the candidates of now joined.
+    """
+
+    name: str
+    observed: dict[str, Observed] = field(default_factory=dict)
+    launches: int = 0
+    before: int = 0
+
+
 class Timer:
     """Runs the trials of one run."""
 
@@ -52,6 +80,7 @@ class Timer:
         self._recorder = recorder
         self._limits = limits
         self._deadline = deadline
+        self._open: Trial | None = None
 
     def time(
         self,
@@ -59,79 +88,124 @@ class Timer:
         qualities: Mapping[str, Quality],
         split: str,
         phase: Phase,
+        *,
+        rivals: Sequence[str] = (),
+        seconds: float | None = None,
     ) -> None:
         """Times every candidate in ``artifacts`` and puts the evidence into the run.
+
+        While the choice is open, further candidates join the trial of the earlier ones, and are timed
+        in the same rounds as the baseline and ``rivals``.
 
         Args:
             artifacts: By the name of the candidate, the baseline's among them.
             qualities: What each one answered.
             split: ``selection`` or ``holdout``: where inputs come from.
             phase: ``time`` for the choice, ``confirm`` for the confirmation.
+            rivals: Of those in ``artifacts``, who was timed before and goes on.
+            seconds: At most, beside the schedule's own limit.
         """
-        field = "confirmation" if phase == "confirm" else "selection"
-        before = len(trials_of(self._recorder.run, field))
-        for number, heat in enumerate(self._heats(artifacts), start=before + 1):
-            trial = field if number == 1 else f"{field}-{number}"
-            observed: dict[str, Observed] = {}
+        where = "confirmation" if phase == "confirm" else "selection"
+        work = _Work(artifacts, qualities, split, phase, seconds)
+        for heat in self._heats(artifacts):
+            trial = self._trial(where, heat, rivals)
             why = INTERRUPTED
             try:
-                end = self._run(trial, heat, artifacts, qualities, split, phase, observed)
-                why = end.stopped_because
+                why = self._run(trial, heat, work).stopped_because
             finally:
-                self._record(field, trial, heat, observed, qualities, why)
+                self._record(where, trial, heat, qualities, why)
+            if phase == "confirm":
+                self._checkpoint(trial.name).remove()
 
-    def _run(
-        self,
-        trial: str,
-        heat: list[str],
-        artifacts: dict[str, Artifact],
-        qualities: Mapping[str, Quality],
-        split: str,
-        phase: Phase,
-        observed: dict[str, Observed],
-    ) -> TrialEnd:
-        run = self._recorder.run
-        loads = any(line.is_throughput for line in run.plan.budget)
-        moment = self._deadline.trial(phase, loads=loads)
-        moment = earliest(moment, time.monotonic() + run.plan.schedule.max_seconds)
-        checkpoint = Checkpoint(
-            self._recorder.directory.path / "samples" / f"{trial}.checkpoint.npz"
+    def close(self) -> None:
+        """Ends the selection: nobody joins its trials any more."""
+        for name in trials_of(self._recorder.run, "selection"):
+            self._checkpoint(name).remove()
+        self._open = None
+
+    def _trial(self, where: str, heat: Sequence[str], rivals: Sequence[str]) -> Trial:
+        """The open trial where the heat goes on with it; else a new one, or one that was cut off."""
+        if where == "selection" and rivals and set(rivals) <= set(heat):
+            trial = self._open or self._reopened()
+            if trial is not None:
+                if not trial.observed.keys() >= set(heat):
+                    trial.before = trial.launches  # nobody of now has been in it
+                self._open = trial
+                return trial
+        number = len(trials_of(self._recorder.run, where)) + 1
+        name = where if number == 1 else f"{where}-{number}"
+        trial = self._checkpoint(name).load() or Trial(name)
+        if where == "selection":
+            self._open = trial
+        return trial
+
+    def _reopened(self) -> Trial | None:
+        """The last trial that a run which is resumed has samples of."""
+        names = sorted(trials_of(self._recorder.run, "selection"), key=len)
+        return self._checkpoint(names[-1]).load() if names else None
+
+    def _checkpoint(self, trial: str) -> Checkpoint:
+        return Checkpoint(
+            self._recorder.directory.path / "samples" / f"{trial}.checkpoint.npz", trial
         )
-        first_launch, earlier = checkpoint.load()
-        observed |= earlier
+
+    def _run(self, trial: Trial, heat: list[str], work: _Work) -> TrialEnd:
+        run = self._recorder.run
+        schedule = run.plan.schedule.model_copy(
+            update={
+                "launches": trial.before + run.plan.schedule.launches,
+                "most_launches": trial.before + run.plan.schedule.most_launches,
+            }
+        )
+        loads = any(line.is_throughput for line in run.plan.budget)
+        moment = self._deadline.trial(work.phase, loads=loads)
+        seconds = min(run.plan.schedule.max_seconds, work.seconds or math.inf)
         for name in heat:
-            observed.setdefault(name, Observed())
+            trial.observed.setdefault(name, Observed())
         setting = Setting(
-            schedule=run.plan.schedule,
+            schedule=schedule,
             batch_sizes=[w.batch_size for w in run.plan.workloads],
-            snapshot=self._prepared.snapshots[split],
+            snapshot=self._prepared.snapshots[work.split],
             project_dir=self._prepared.project.directory,
             limits=self._limits,
-            seed=run.plan.seed + (1 if phase == "confirm" else 0),
-            deadline=moment,
+            seed=run.plan.seed + (1 if work.phase == "confirm" else 0),
+            deadline=earliest(moment, time.monotonic() + seconds),
         )
-        contestants = [Contestant(n, stage_of(run.candidate(n).plan, artifacts[n])) for n in heat]
-        launches = itertools.count(first_launch + 1)
-        end = run_trial(
+        contestants = [
+            Contestant(n, stage_of(run.candidate(n).plan, work.artifacts[n])) for n in heat
+        ]
+        checkpoint = self._checkpoint(trial.name)
+
+        def after_launch(_: dict[str, Observed]) -> None:
+            trial.launches += 1
+            checkpoint.save(trial)
+
+        return run_trial(
             contestants,
             setting,
-            lambda message, done, left: self._recorder.tell(phase, message, done, left),
-            referee=self._referee(heat, qualities, phase),
-            done=observed,
-            first_launch=first_launch,
-            after_launch=lambda seen: checkpoint.save(seen, next(launches)),
+            lambda message, done, left: self._recorder.tell(work.phase, message, done, left),
+            referee=self._referee(heat, work.qualities, work.phase, schedule),
+            done=trial.observed,
+            first_launch=trial.launches,
+            after_launch=after_launch,
         )
-        checkpoint.remove()
-        return end
 
     def _referee(
-        self, heat: Sequence[str], qualities: Mapping[str, Quality], phase: Phase
+        self,
+        heat: Sequence[str],
+        qualities: Mapping[str, Quality],
+        phase: Phase,
+        schedule: Schedule,
     ) -> Referee:
         """Ends a trial by precision; while the choice is open, dominated candidates leave it."""
         run = self._recorder.run
         plan = run.plan
         by_precision = ByPrecision(
-            plan.schedule, plan.workloads[0].batch_size, run.baseline.name, plan.seed
+            schedule,
+            plan.workloads[0].batch_size,
+            run.baseline.name,
+            plan.seed,
+            confidence_of(plan.schedule),
         )
         if phase == "confirm":
             return by_precision
@@ -143,26 +217,25 @@ class Timer:
 
     def _record(
         self,
-        field: str,
-        trial: str,
+        where: str,
+        trial: Trial,
         heat: list[str],
-        observed: dict[str, Observed],
         qualities: Mapping[str, Quality],
         why: str,
     ) -> None:
         run = self._recorder.run
         baseline = run.baseline.name
         for name in heat:
-            seen = observed.get(name, Observed())
+            seen = trial.observed.get(name, Observed())
             if seen.failure is not None:
                 self._recorder.fail(name, seen.failure)
             if not any(seen.samples.values()):
                 continue
             evidence = summarize(
                 seen,
-                observed.get(baseline),
+                trial.observed.get(baseline),
                 run.plan.workloads,
-                trial=trial,
+                trial=trial.name,
                 stopped_because=why,
                 run_dir=self._recorder.directory.path,
                 file_stem=stem(self._recorder, name),
@@ -170,10 +243,11 @@ class Timer:
                 quality=qualities.get(name),
                 confidence=confidence_of(run.plan.schedule),
             )
-            if getattr(run.candidate(name), field) is not None:
+            before = getattr(run.candidate(name), where)
+            if before is not None and any(m.trial != trial.name for m in before.measurements):
                 continue  # the baseline of a further heat: its samples are kept, the first decides
             status = {} if seen.failure is not None else {"status": "measured"}
-            self._recorder.update(name, **{field: evidence}, **status)
+            self._recorder.update(name, **{where: evidence}, **status)
 
     def _heats(self, artifacts: dict[str, Artifact]) -> list[list[str]]:
         """Candidates in groups that fit in memory together, the baseline in each."""
@@ -221,12 +295,17 @@ class Checkpoint(NamedTuple):
     """
 
     path: Path
+    trial: str
 
-    def save(self, observed: dict[str, Observed], launches: int) -> None:
-        """Writes everything seen in the first ``launches`` launches."""
+    def save(self, trial: Trial) -> None:
+        """Writes everything seen so far."""
         arrays = {}
-        words: dict[str, Any] = {"launches": launches, "observed": {}}
-        for number, (name, one) in enumerate(observed.items()):
+        words: dict[str, Any] = {
+            "launches": trial.launches,
+            "before": trial.before,
+            "observed": {},
+        }
+        for number, (name, one) in enumerate(trial.observed.items()):
             for size, samples in one.samples.items():
                 arrays[f"{number}-{size}-ns"] = samples.ns
                 arrays[f"{number}-{size}-blocks"] = samples.blocks
@@ -240,10 +319,10 @@ class Checkpoint(NamedTuple):
             }
         write_array(self.path.parent, self.path.name, words=np.array(json.dumps(words)), **arrays)
 
-    def load(self) -> tuple[int, dict[str, Observed]]:
-        """The number of launches that are done, and what they saw."""
+    def load(self) -> Trial | None:
+        """The trial as far as it came; None where there is nothing of it."""
         if not self.path.exists():
-            return 0, {}
+            return None
         with np.load(self.path, allow_pickle=False) as arrays:
             words = json.loads(str(arrays["words"]))
             observed = {
@@ -262,7 +341,7 @@ class Checkpoint(NamedTuple):
                 )
                 for number, (name, one) in enumerate(words["observed"].items())
             }
-        return int(words["launches"]), observed
+        return Trial(self.trial, observed, int(words["launches"]), int(words.get("before", 0)))
 
     def remove(self) -> None:
         """The trial is over; its samples stand in files of their own."""

@@ -66,7 +66,12 @@ class ByPrecision:
     """Stops when every interval is as narrow as was asked for."""
 
     def __init__(
-        self, schedule: Schedule, batch_size: int, baseline: str | None, seed: int
+        self,
+        schedule: Schedule,
+        batch_size: int,
+        baseline: str | None,
+        seed: int,
+        confidence: float | None = None,
     ) -> None:
         """Prepares.
 
@@ -75,12 +80,13 @@ class ByPrecision:
             batch_size: Of the workload that decides.
             baseline: What ratios are over; None, or alone in the trial: the p50 itself is asked.
             seed: For the bootstrap.
+            confidence: Of the intervals; default: that of the schedule.
         """
         self._schedule = schedule
         self._batch_size = batch_size
         self._baseline = baseline
         self._seed = seed
-        self._confidence = confidence_of(schedule)
+        self._confidence = confidence_of(schedule) if confidence is None else confidence
 
     def after_launch(self, seen: Seen, launches: int) -> Ruling:
         """Stops after the least number of launches, as soon as precision allows."""

@@ -53,11 +53,13 @@ def run_trial(
         progress: Called with a few words, the share done and the seconds left.
         referee: Says after each launch whether to go on, and who leaves; default: all launches
             that the schedule allows.
-        done: What earlier launches of the same trial have seen, when it is resumed.
+        done: What earlier launches of the same trial have seen, perhaps of others.
         first_launch: Number of the launch to begin with.
         after_launch: Called after each launch, to store what has been seen.
     """
-    observed = done or {c.name: Observed() for c in contestants}
+    observed = {} if done is None else done
+    for one in contestants:
+        observed.setdefault(one.name, Observed())
     trial = _Trial(contestants, setting, progress, observed, referee)
     launch = first_launch
     stopped = trial.ruling(launch) if launch or setting.expired() else None
@@ -119,7 +121,8 @@ class _Trial:
 
     def ruling(self, launches: int) -> str | None:
         """Why the trial is over after so many launches; None: it goes on."""
-        racing = {n: one.samples for n, one in self.observed.items() if one.races}
+        ours = {c.name: self.observed[c.name] for c in self.contestants}
+        racing = {n: one.samples for n, one in ours.items() if one.races}
         if not racing:
             return f"no candidate was left after {_count(launches, 'launch')}"
         ruling = Ruling()

@@ -138,10 +138,12 @@ class Project(Record):
             label belong together (frames of a clip), and count as one unit.
         ship: What ``mlopt gate`` checks: an ``.onnx`` file, an artifact, or a run's directory.
         reference: What it is compared with: the one that serves now, in the same forms.
-        recipes: Which to try; empty: all that mlopt has.
+        recipes: Which to try; empty: ``auto``, and those in the project's own ``recipes/``.
         batch_sizes: Each is a workload; the first one decides.
         allow_fallback: Whether a candidate may be chosen some of whose nodes run on another
             provider than the one that was asked for.
+        diagnose: Whether the report says why the chosen candidate is as fast as it is; it takes some
+            seconds under a profiler.
     """
 
     name: Annotated[str, Field(pattern=IDENTIFIER)]
@@ -167,6 +169,7 @@ class Project(Record):
     measurement: Schedule = Schedule()
     limits: ProjectLimits = ProjectLimits()
     allow_fallback: bool = False
+    diagnose: bool = True
 
     @property
     def workloads(self) -> tuple[Workload, ...]:

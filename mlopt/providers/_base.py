@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from mlopt.errors import UnavailableError
 from mlopt.types.record import Record
@@ -18,6 +18,20 @@ EITHER_RUNTIME = (
 )
 
 
+class Binding(NamedTuple):
+    """Where inputs and outputs are bound before the clock starts.
+
+    Attributes:
+        device: Kind of memory, as ONNX Runtime calls it: ``cpu``, ``cuda``.
+        copies: Whether every inference copies its inputs there from the host, and its outputs back.
+        replays: Whether an inference is captured once, as a CUDA graph, and replayed from then on.
+    """
+
+    device: str
+    copies: bool = False
+    replays: bool = False
+
+
 class Provider(Record):
     """An execution provider of ONNX Runtime.
 
@@ -27,22 +41,43 @@ class Provider(Record):
         install: What to do where ONNX Runtime lacks it.
         host_memory: Whether it computes in the host's memory, so that inputs can be bound
             before the clock starts without hiding a copy.
+        variants: Other ways to run on it, by what their name adds: ``openvino-bf16``. Each is a
+            provider of its own to whoever chooses one; its value sets fields.
+        variant_summaries: One line for each variant: what it changes, in speed and in answers.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     install: ClassVar[str]
     host_memory: ClassVar[bool] = False
+    variants: ClassVar[dict[str, dict[str, Any]]] = {}
+    variant_summaries: ClassVar[dict[str, str]] = {}
+
+    @property
+    def variant(self) -> str | None:
+        """What its name adds; None where it is none of the variants."""
+        changed = self.model_dump(exclude_defaults=True)
+        return next((name for name, fields in self.variants.items() if fields == changed), None)
 
     @property
     def label(self) -> str:
-        """The name in reports and candidates."""
-        return self.name
+        """The name in reports and candidates: with the variant, where it is one."""
+        return self.name if self.variant is None else f"{self.name}-{self.variant}"
+
+    @property
+    def about(self) -> str:
+        """What it is, in one line."""
+        return self.summary if self.variant is None else self.variant_summaries[self.variant]
 
     @property
     def ort_name(self) -> str:
         """Its name in ONNX Runtime."""
         raise NotImplementedError(f"{type(self).__name__} must define ort_name")
+
+    @property
+    def binding(self) -> Binding | None:
+        """How inputs and outputs are bound; None: not at all, and every copy is timed."""
+        return Binding("cpu") if self.host_memory else None
 
     def options(self) -> dict[str, Any]:
         """Provider options for the session."""

@@ -3,56 +3,124 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from mlopt.providers._base import Provider, runtime_problem
+from mlopt.errors import UnavailableError
+from mlopt.providers._base import Binding, Provider, runtime_problem
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
+NAME = "OpenVINOExecutionProvider"
 PACKAGE = "onnxruntime_ep_openvino"
+PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+RENDER_NODES = Path("/dev/dri")
+"""Where Linux shows GPUs, and a container the ones that it may use."""
 
 
 class OpenVinoProvider(Provider):
-    """Intel's kernels on the CPU, computing in fp32.
+    """Intel's kernels, on the CPU or an Intel GPU.
 
-    Left to itself OpenVINO computes in bfloat16 where the processor can, which changes the
-    answers; the precision is fixed, so that a candidate differs from its file in speed alone.
+    Left to itself OpenVINO computes in bfloat16 or fp16 where the hardware can, which changes the
+    answers; the precision is fixed, so that a candidate differs from its file in speed alone, and
+    ``openvino-bf16`` is another candidate, with a score of its own.
+
+    Attributes:
+        device: ``gpu`` is the first Intel GPU, integrated or discrete.
+        precision: What the float parts of a graph are computed in, whatever they are stored in.
     """
 
     name: ClassVar[str] = "openvino"
     summary: ClassVar[str] = "OpenVINO on the CPU, in fp32"
     install: ClassVar[str] = "Install it with: pip install 'mlopt[cpu,openvino]'."
     host_memory: ClassVar[bool] = True
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "bf16": {"precision": "bf16"},
+        "gpu": {"device": "gpu"},
+        "gpu-fp16": {"device": "gpu", "precision": "fp16"},
+    }
+    variant_summaries: ClassVar[dict[str, str]] = {
+        "bf16": "OpenVINO on the CPU, computing in bfloat16, which changes answers",
+        "gpu": "OpenVINO on an Intel GPU, in fp32; copies are timed",
+        "gpu-fp16": "OpenVINO on an Intel GPU, in fp16, which changes answers; copies are timed",
+    }
+
+    device: Literal["cpu", "gpu"] = "cpu"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
     @property
     def ort_name(self) -> str:
         """Its name in ONNX Runtime."""
-        return "OpenVINOExecutionProvider"
+        return NAME
+
+    @property
+    def binding(self) -> Binding | None:
+        """The host's memory, on the CPU alone."""
+        return Binding("cpu") if self.device == "cpu" else None
 
     def unavailable_because(self) -> str | None:
-        """ONNX Runtime or the plug-in is not installed."""
+        """ONNX Runtime, the plug-in, or what the variant needs of the hardware is missing."""
         if (reason := runtime_problem()) is not None:
             return reason
         if find_spec(PACKAGE) is None:
-            return f"the plug-in onnxruntime-ep-openvino is not installed. {self.install}"
+            return (
+                "the plug-in onnxruntime-ep-openvino is not installed: Intel's kernels for the CPU "
+                f"and Intel GPUs are not tried without it. {self.install}"
+            )
+        from mlopt.machine.processor import read_processor
+
+        if self.device == "gpu":
+            hidden = sys.platform == "linux" and not RENDER_NODES.exists()
+            if hidden or not devices("GPU"):
+                return "OpenVINO sees no Intel GPU here. Install its driver, or choose another."
+        elif self.precision == "bf16" and not read_processor().flags & BF16_FLAGS:
+            return "this processor has neither avx512_bf16 nor amx_bf16. Use 'openvino'."
         return None
 
     def attach(self, options: ort.SessionOptions) -> list[tuple[str, dict[str, Any]]] | None:
-        """Registers the plug-in and adds the CPU as its one device."""
-        import onnxruntime as ort
-        import onnxruntime_ep_openvino as plugin
+        """Registers the plug-in and adds one device of the kind that was asked for.
 
-        ort.register_execution_provider_library(self.ort_name, plugin.get_library_path())
-        devices = [
-            device
-            for device in ort.get_ep_devices()
-            if device.ep_name == self.ort_name
-            and device.device.type == ort.OrtHardwareDeviceType.CPU
-        ]
-        config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
-        if options.intra_op_num_threads:
-            config["INFERENCE_NUM_THREADS"] = str(options.intra_op_num_threads)
-        options.add_provider_for_devices(devices[:1], {"load_config": json.dumps({"CPU": config})})
+        Raises:
+            UnavailableError: There is none.
+        """
+        kind = self.device.upper()
+        if not (found := devices(kind)):
+            raise UnavailableError(f"OpenVINO sees no {kind} here")
+        config = {kind: self.config(options.intra_op_num_threads)}
+        options.add_provider_for_devices(found[:1], {"load_config": json.dumps(config)})
         return None
+
+    def config(self, threads: int) -> dict[str, str]:
+        """Properties of the device, as OpenVINO names them.
+
+        Args:
+            threads: For the CPU; 0 leaves their number to OpenVINO.
+        """
+        found = {
+            "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+        }
+        if self.device == "gpu":
+            return found
+        # Pinned threads of two processes on one host would share the same cores.
+        found["ENABLE_CPU_PINNING"] = "NO"
+        if threads:
+            # Without the second, threads beyond the physical cores are dropped unsaid.
+            found |= {"INFERENCE_NUM_THREADS": str(threads), "ENABLE_HYPER_THREADING": "YES"}
+        return found
+
+
+def devices(kind: str) -> list[ort.OrtEpDevice]:
+    """OpenVINO's devices of one kind (``CPU``, ``GPU``); registers the plug-in once a process."""
+    import onnxruntime as ort
+    import onnxruntime_ep_openvino as plugin
+
+    if not any(device.ep_name == NAME for device in ort.get_ep_devices()):
+        ort.register_execution_provider_library(NAME, plugin.get_library_path())
+    wanted = getattr(ort.OrtHardwareDeviceType, kind)
+    return [d for d in ort.get_ep_devices() if d.ep_name == NAME and d.device.type == wanted]

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import mlopt
 from mlopt.errors import ConfigError, Problems, did_you_mean
-from mlopt.recipe.schema import Recipe, check_steps
+from mlopt.recipe.checks import check_recipe
+from mlopt.recipe.schema import Recipe
 from mlopt.types.validation import validate
 from mlopt.types.yaml_file import read_yaml
 
@@ -87,7 +88,7 @@ def read_recipe(path: Path, shown: str) -> Recipe:
             problems.add(
                 "name", f"'{recipe.name}' differs from the file's name. Call it '{path.stem}'."
             )
-        check_steps(recipe, problems)
+        check_recipe(recipe, problems)
     problems.raise_if_any(ConfigError)
     assert recipe is not None  # otherwise there were problems
     return recipe

@@ -1,25 +1,40 @@
-"""A recipe, ``recipes/*.yaml``: an ordered list of passes with their options."""
+"""A recipe, ``recipes/*.yaml``: an ordered list of passes with their options, or of other recipes."""
 
 from __future__ import annotations
 
 import itertools
 import typing
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from mlopt.errors import Problems, did_you_mean
 from mlopt.passes import PASSES
+from mlopt.runners import RUNNERS
 from mlopt.types.artifact import Format
 from mlopt.types.candidate import Step
 from mlopt.types.passes import Brought, Pass
 from mlopt.types.patterns import RECIPE_NAME
 from mlopt.types.record import Record
-from mlopt.types.validation import validate
 
-MOST_EXPANSIONS = 256
+RUNNER = "onnxruntime"
+"""What executes the artifacts of recipes."""
+
+SESSION = "session"
+"""Where a choice stands that is no pass's, for its label."""
+
+
+class Search(Record):
+    """How the choices of a recipe are explored, where trying all of them would take too long.
+
+    Attributes:
+        trials: Most candidates that are built.
+        batch: How many are asked for at once, and race together.
+    """
+
+    trials: Annotated[int, Field(gt=0)]
+    batch: Annotated[int, Field(gt=0)] = 4
 
 
 class Recipe(Record):
@@ -31,12 +46,26 @@ class Recipe(Record):
         when: When to use it, and what it costs.
         steps: Each a mapping with the key ``pass`` and the options of that pass. An option given
             as a list is a choice, and expands into candidates.
+        session: Session settings of what the steps make; one given as a list is a choice.
+        search: Explore the choices with optuna; default: try every combination.
+        mixed_precision: Where INT8 loses too much, look for the fewest nodes that must stay in float.
+        tries: Names of recipes, in place of ``steps``: all of them race, on every provider.
+        providers: For ``tries``: those that are tried where they can be used and the project names
+            none.
+        tune: For ``tries``: session settings, each a list, that the fastest candidates are tried
+            with at the end.
     """
 
     name: Annotated[str, Field(pattern=RECIPE_NAME)]
     summary: str
     when: str
-    steps: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
+    steps: tuple[dict[str, Any], ...] = ()
+    session: dict[str, Any] = {}
+    search: Search | None = None
+    mixed_precision: bool = False
+    tries: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    tune: dict[str, list[Any]] = {}
 
     def expand(self, source: Format) -> Iterator[Expansion]:
         """Every combination of the choices, in the order of the file.
@@ -45,24 +74,48 @@ class Recipe(Record):
             source: Format of the model as the user brings it. A step that would convert it to
                 the format that it has already is left out.
         """
-        steps = [step for step in self.steps if not self._is_needless(step, source)]
-        choices = [
+        dimensions = self.dimensions(source)
+        for values in itertools.product(*dimensions.values()):
+            yield self.choose(source, dict(zip(dimensions, values, strict=True)))
+
+    def dimensions(self, source: Format) -> dict[str, Sequence[Any]]:
+        """The values of each choice, by its label, in the order of the file.
+
+        Args:
+            source: Format of the model as the user brings it.
+        """
+        steps, places = self._parts(source)
+        return dict(
+            zip(_labels(steps, places), (steps[i][name] for i, name in places), strict=True)
+        )
+
+    def choose(self, source: Format, choices: Mapping[str, Any]) -> Expansion:
+        """The recipe with one value for each choice.
+
+        Args:
+            source: Format of the model as the user brings it.
+            choices: A value for each label of :meth:`dimensions`.
+        """
+        steps, places = self._parts(source)
+        for label, (i, name) in zip(_labels(steps, places), places, strict=True):
+            steps[i][name] = choices[label]
+        *passes, session = steps
+        return Expansion(
+            steps=tuple(Step(transformation=step.pop("pass"), options=step) for step in passes),
+            choices=dict(choices),
+            session={name: value for name, value in session.items() if name != "pass"},
+        )
+
+    def _parts(self, source: Format) -> tuple[list[dict[str, Any]], list[tuple[int, str]]]:
+        """Copies of the steps that apply and of the session's settings, and where choices stand."""
+        steps = [dict(step) for step in self.steps if not self._is_needless(step, source)]
+        steps.append({"pass": SESSION, **self.session})
+        return steps, [
             (i, name)
             for i, step in enumerate(steps)
             for name, value in step.items()
             if is_choice(step["pass"], name, value)
         ]
-        labels = _labels(steps, choices)
-        for values in itertools.product(*(steps[i][name] for i, name in choices)):
-            resolved = [dict(step) for step in steps]
-            for (i, name), value in zip(choices, values, strict=True):
-                resolved[i][name] = value
-            yield Expansion(
-                steps=tuple(
-                    Step(transformation=step.pop("pass"), options=step) for step in resolved
-                ),
-                choices=dict(zip(labels, values, strict=True)),
-            )
 
     def reads(self) -> set[str]:
         """The data splits that its passes read, with any of its choices."""
@@ -80,6 +133,8 @@ class Recipe(Record):
                 return f"'{kind.name}' takes a {kind.consumes} model, and gets {current}"
             for one in _choices(step):
                 if (reason := one.inapplicable(earlier, brought)) is not None:
+                    return reason
+                if (reason := one.unavailable_because()) is not None:
                     return reason
             current, earlier = kind.produces, (*earlier, kind.name)
         return None
@@ -121,6 +176,7 @@ class Expansion(NamedTuple):
 
     steps: tuple[Step, ...]
     choices: dict[str, Any]
+    session: dict[str, Any]
 
 
 def _labels(steps: list[dict[str, Any]], choices: list[tuple[int, str]]) -> list[str]:
@@ -147,90 +203,14 @@ def is_choice(transformation: str, option: str, value: Any) -> bool:
     """Whether ``value`` lists alternatives: a list, or a list of lists for an option that is one."""
     if option == "pass" or not isinstance(value, list):
         return False
+    if transformation == SESSION:
+        return True
     annotation = PASSES[transformation].model_fields[option].annotation
     if any(
         typing.get_origin(a) in {list, tuple} for a in (annotation, *typing.get_args(annotation))
     ):
         return all(isinstance(one, list) for one in value) and bool(value)
     return True
-
-
-def check_steps(recipe: Recipe, problems: Problems) -> None:
-    """Notes unknown passes, wrong options, and steps that do not follow from one another."""
-    sound = True
-    for i, step in enumerate(recipe.steps):
-        sound &= _check_step(step, f"steps[{i}]", problems)
-    if not sound:
-        return
-    current: Format = PASSES[recipe.steps[0]["pass"]].consumes
-    count = 1
-    for i, step in enumerate(recipe.steps):
-        kind = PASSES[step["pass"]]
-        if kind.consumes != current:
-            problems.add(
-                f"steps[{i}] ({kind.name})",
-                f"takes a {kind.consumes} model, and the step before makes {current}. Change the order.",
-            )
-        current = kind.produces
-        count *= _count(step)
-    if current != "onnx":
-        problems.add(
-            "steps",
-            f"end in the format {current}, which is not deployed. End with export_onnx or a step after it.",
-        )
-    if count > MOST_EXPANSIONS:
-        problems.add(
-            "steps",
-            f"expand into {count} candidates; at most {MOST_EXPANSIONS}. Shorten the lists.",
-        )
-
-
-def _count(step: dict[str, Any]) -> int:
-    count = 1
-    for name, value in step.items():
-        if is_choice(step["pass"], name, value):
-            count *= len(value)
-    return count
-
-
-def _check_step(step: dict[str, Any], place: str, problems: Problems) -> bool:
-    name = step.get("pass")
-    if not isinstance(name, str):
-        found = f"is {name!r}" if "pass" in step else "is missing"
-        problems.add(place, f"'pass' {found}: name one of {', '.join(PASSES.entries)}.")
-        return False
-    if name not in PASSES:
-        problems.add(place, f"unknown pass '{name}'. {did_you_mean(name, PASSES.entries)}")
-        return False
-    kind = PASSES[name]
-    place = f"{place} ({name})"
-    sound = True
-    for option, value in step.items():
-        if option == "pass":
-            continue
-        if option not in kind.model_fields:
-            problems.add(
-                place, f"unknown option '{option}'. {did_you_mean(option, kind.model_fields)}"
-            )
-            sound = False
-        elif is_choice(name, option, value):
-            if not value:
-                problems.add(place, f"'{option}' is an empty list: give at least one value.")
-                sound = False
-            if any(one in value[:i] for i, one in enumerate(value)):
-                problems.add(place, f"'{option}' lists a value twice: keep one of them.")
-                sound = False
-            for one in value:
-                sound &= _check_options(kind, {option: one}, place, problems)
-        else:
-            sound &= _check_options(kind, {option: value}, place, problems)
-    return sound
-
-
-def _check_options(
-    kind: type[Pass], options: dict[str, Any], place: str, problems: Problems
-) -> bool:
-    return validate(kind, options, problems, place) is not None
 
 
 def json_schema() -> dict[str, Any]:
@@ -241,10 +221,7 @@ def json_schema() -> dict[str, Any]:
     for name, kind in PASSES.entries.items():
         own = kind.model_json_schema()
         definitions |= own.pop("$defs", {})
-        properties = {
-            option: {"anyOf": [field, {"type": "array", "items": field, "minItems": 1}]}
-            for option, field in own.get("properties", {}).items()
-        }
+        properties = {n: _value_or_list(field) for n, field in own.get("properties", {}).items()}
         steps.append(
             {
                 "type": "object",
@@ -255,6 +232,17 @@ def json_schema() -> dict[str, Any]:
             }
         )
     schema["properties"]["steps"]["items"] = {"anyOf": steps}
-    if definitions:
-        schema["$defs"] = definitions
+    settings = RUNNERS[RUNNER].model_json_schema()
+    definitions |= settings.pop("$defs", {})
+    own_settings = settings.get("properties", {})
+    schema["properties"]["session"] = {
+        "type": "object",
+        "properties": {n: _value_or_list(field) for n, field in own_settings.items()},
+        "additionalProperties": False,
+    }
+    schema["$defs"] = schema.get("$defs", {}) | definitions
     return schema
+
+
+def _value_or_list(field: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [field, {"type": "array", "items": field, "minItems": 1}]}

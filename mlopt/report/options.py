@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mlopt.errors import ConfigError
+from mlopt.providers import known_providers
 from mlopt.report.effects import Effect, effects
 from mlopt.report.evidence import is_timed
 from mlopt.report.facts import facts_text, value_text
 from mlopt.report.text import code, plural, prose
+from mlopt.runners import shown_settings
 from mlopt.types.artifact import LineageStep
 from mlopt.types.measurement import Placement
 from mlopt.types.run import CandidateResult, Run
@@ -78,8 +81,9 @@ def _step(step: LineageStep) -> str:
 
 def _facts(result: CandidateResult) -> list[str]:
     settings = result.settings or result.plan.settings
+    settings = shown_settings(result.plan.runner, settings)
     shown = [f"{key} = {value_text(value)}" for key, value in settings.items()]
-    found = [f"Runs on {code(result.plan.runner)}, provider {code(result.plan.provider)}"]
+    found = [f"Runs on {code(result.plan.runner)}, provider {_provider(result.plan.provider)}"]
     if shown:
         found[0] += f", with {prose(', '.join(shown))}"
     if result.placement is not None:
@@ -92,3 +96,14 @@ def _facts(result: CandidateResult) -> list[str]:
     if not is_timed(result):
         found.append(f"Status: {result.status}")
     return [f"{fact}." for fact in found]
+
+
+def _provider(label: str) -> str:
+    """The provider; of a variant, also what it changes, which its name alone does not say."""
+    try:
+        known = known_providers().get(label)
+    except ConfigError:  # a plug-in that cannot be loaded here
+        known = None
+    if known is None or known.variant is None:
+        return code(label)
+    return f"{code(label)} ({prose(known.about)})"

@@ -9,10 +9,11 @@ from mlopt.report.curves import draw_curves
 from mlopt.report.distributions import draw_distributions
 from mlopt.report.step_plot import draw_steps
 from mlopt.report.tradeoff import draw_tradeoff
+from mlopt.report.walk import draw_walks
 from mlopt.types.run import Run
 
-STEPS, CURVES = "steps.svg", "training.svg"
-"""Plots that stand beside the steps, not beside the candidates."""
+STEPS, CURVES, WALK = "steps.svg", "training.svg", "mixed-precision.svg"
+"""Plots that stand beside the steps or the walks, not beside the candidates."""
 
 
 def draw_plots(run: Run, run_dir: Path) -> dict[str, bytes]:
@@ -27,5 +28,6 @@ def draw_plots(run: Run, run_dir: Path) -> dict[str, bytes]:
             "latency.svg": draw_distributions(run, run_dir),
             STEPS: draw_steps(run),
             CURVES: draw_curves(run),
+            WALK: draw_walks(run),
         }
     return {name: svg for name, svg in drawn.items() if svg is not None}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mlopt.report.evidence import is_timed
 from mlopt.report.facts import value_text
+from mlopt.search.mixed_precision import kept_in_float
 from mlopt.types.artifact import LineageStep
 from mlopt.types.candidate import PlannedCandidate, Step
 from mlopt.types.run import CandidateResult, Run
@@ -63,11 +64,11 @@ def step_trees(run: Run) -> list[Tree]:
 
     A recipe has several steps when it changes the model before the export, or twice. Beside these
     stands each of their steps that was also taken straight from the model: what INT8 gives with
-    and without pruning can be read side by side.
+    and without pruning can be read side by side. What mixed precision tried has its own section.
     """
     groups: dict[str, list[CandidateResult]] = {}
     for result in run.candidates:
-        if result.plan.role != "reference":
+        if result.plan.role != "reference" and not kept_in_float(result.plan):
             groups.setdefault(_conditions(result.plan), []).append(result)
     trees = [_tree(run, members) for members in groups.values()]
     return [tree for tree in trees if any(form.is_measured for form in tree.forms[1:])]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from mlopt.report import background, tables
 from mlopt.report.curves import curves_in_words
+from mlopt.report.diagnosis import DiagnosisSection, diagnosis_section
 from mlopt.report.diagnostics import Quiet, wandering, was_it_quiet
 from mlopt.report.effects import Effect, effects
 from mlopt.report.evidence import chosen, decisive, workloads
@@ -22,10 +23,12 @@ from mlopt.report.outcome import (
     status,
     title,
 )
-from mlopt.report.plots import CURVES, STEPS
+from mlopt.report.plots import CURVES, STEPS, WALK
+from mlopt.report.search import SearchSection, search_section
 from mlopt.report.slices import SliceSection, slice_section
 from mlopt.report.step_tables import StepSection, step_section, steps_in_words
 from mlopt.report.text import code, listing, plural, prose
+from mlopt.report.walk import WalkSection, walk_section, walks_in_words
 from mlopt.types.privacy import without_paths
 from mlopt.types.run import Run
 
@@ -47,6 +50,7 @@ class Decided(NamedTuple):
     evidence: Table | None
     slices: SliceSection | None
     load: LoadSection | None
+    diagnosis: DiagnosisSection | None
     consequences: tuple[Effect, ...]
     refusals: tuple[Refusal, ...]
 
@@ -61,6 +65,8 @@ class Considered(NamedTuple):
     plots: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     steps: StepSection | None
+    walk: WalkSection | None
+    searches: tuple[SearchSection, ...]
 
 
 class Background(NamedTuple):
@@ -112,6 +118,7 @@ def _decided(run: Run) -> Decided:
         evidence=tables.evidence_table(run),
         slices=slice_section(run),
         load=load_section(run),
+        diagnosis=diagnosis_section(run.diagnosis),
         consequences=() if winner is None else tuple(effects(run, winner, decisive(winner))),
         refusals=tuple(r._replace(log=_log(r.log)) for r in refusals(run)),
     )
@@ -124,9 +131,11 @@ def _considered(run: Run, plots: tuple[str, ...]) -> Considered:
         quality=tuple(tables.quality_tables(run)),
         verdicts=tables.verdict_tables(run),
         options=tuple(options(run)),
-        plots=tuple(pair for pair in shown if not pair[0].endswith((STEPS, CURVES))),
+        plots=tuple(pair for pair in shown if not pair[0].endswith((STEPS, CURVES, WALK))),
         notes=tuple(_table_notes(run)),
         steps=step_section(run, tuple(pair for pair in shown if pair[0].endswith((STEPS, CURVES)))),
+        walk=walk_section(run, tuple(pair for pair in shown if pair[0].endswith(WALK))),
+        searches=tuple(search_section(run, summary) for summary in run.search),
     )
 
 
@@ -180,6 +189,8 @@ def _alternative(run: Run, path: str) -> str:
         return curves_in_words(run)
     if path.endswith(STEPS):
         return steps_in_words(run)
+    if path.endswith(WALK):
+        return walks_in_words(run)
     return f"Distribution of the raw latencies of every candidate at {first}, with p50 and p99"
 
 

@@ -60,6 +60,10 @@ class Runner(Record):
         """
         return self
 
+    def shown(self) -> dict[str, Any]:
+        """The settings that a reader should see, by their names; all of them ship."""
+        return self.model_dump(mode="json")
+
     def unavailable_because(self) -> str | None:
         """Why it cannot be used here and how to mend that, in one line; None when it can."""
         raise NotImplementedError(f"{type(self).__name__} must define unavailable_because")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field
 
 from mlopt.errors import ModelError
-from mlopt.providers import Provider, runtime_problem
+from mlopt.providers import Binding, Provider, runtime_problem
 from mlopt.runners._base import Runner
+from mlopt.runners._device import NOT_CAPTURED, DeviceCall, graph_options
+from mlopt.runners._failure import cause_of
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.measurement import Placement
 
@@ -21,27 +27,53 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
+HOST = Binding("cpu")
+
+Threads = Annotated[int, Field(gt=0)] | Literal["auto"]
+
 
 class OnnxRuntimeRunner(Runner):
     """ONNX Runtime.
 
     Attributes:
         intra_op_threads: Threads inside an operator; ``auto`` is the affinity mask capped by the
-            cgroup's quota.
-        graph_optimization: Level of the graph optimizations at load time.
+            cgroup's quota. OpenVINO heeds it too.
+        inter_op_threads: Threads between operators, for ``execution_mode: parallel``.
+        execution_mode: ``parallel`` runs branches of the graph at the same time, which pays where
+            it has wide ones.
+        allow_spinning: Threads that wait for work stay awake for a while. Without it an idle session
+            leaves its neighbours alone, and each parallel operator starts a little later.
+        graph_optimization: Level of the graph optimizations at load time. It can change answers.
     """
 
     name: ClassVar[str] = "onnxruntime"
     summary: ClassVar[str] = "ONNX Runtime on an execution provider"
     formats: ClassVar[tuple[Format, ...]] = ("onnx",)
 
-    intra_op_threads: int | Literal["auto"] = "auto"
+    intra_op_threads: Threads = "auto"
+    inter_op_threads: Threads = "auto"
+    execution_mode: Literal["sequential", "parallel"] = "sequential"
+    allow_spinning: bool = True
     graph_optimization: Literal["none", "basic", "extended", "all"] = "all"
 
     def resolve(self, cpus: int) -> Self:
-        """Sizes the thread pool."""
-        threads = cpus if self.intra_op_threads == "auto" else self.intra_op_threads
-        return self.model_copy(update={"intra_op_threads": threads})
+        """Sizes the thread pools."""
+        sizes = {
+            "intra_op_threads": self.intra_op_threads,
+            "inter_op_threads": self.inter_op_threads,
+        }
+        return self.model_copy(
+            update={name: cpus if size == "auto" else size for name, size in sizes.items()}
+        )
+
+    def shown(self) -> dict[str, Any]:
+        """Threads and optimization level always; the others where they are not as usual."""
+        found = self.model_dump(mode="json")
+        if self.execution_mode == "sequential":
+            del found["execution_mode"], found["inter_op_threads"]
+        if self.allow_spinning:
+            del found["allow_spinning"]
+        return found
 
     def unavailable_because(self) -> str | None:
         """Neither or both of the packages that own ONNX Runtime are installed."""
@@ -56,17 +88,21 @@ class OnnxRuntimeRunner(Runner):
         import onnxruntime as ort
 
         try:
-            options = self._session_options()
+            options = self.session_options()
             providers = provider.attach(options)
-            session = ort.InferenceSession(str(artifact.main_file), options, providers=providers)
+            # Otherwise it starts again on the CPU when the provider fails, and says so to nobody.
+            session = ort.InferenceSession(
+                str(artifact.main_file), options, providers=providers, enable_fallback=0
+            )
         except Exception as e:  # ONNX Runtime raises classes of its C++ side
             raise ModelError(
                 f"ONNX Runtime cannot load {artifact.manifest.main} on {provider.label}: "
-                f"{str(e).strip().splitlines()[0]}"
+                f"{cause_of(e)}"
             ) from e
         return OnnxRuntimeSession(session, provider)
 
-    def _session_options(self) -> ort.SessionOptions:
+    def session_options(self) -> ort.SessionOptions:
+        """Options of a session that runs with these settings."""
         import onnxruntime as ort
 
         levels = ort.GraphOptimizationLevel
@@ -75,6 +111,14 @@ class OnnxRuntimeRunner(Runner):
         options.intra_op_num_threads = (
             0 if self.intra_op_threads == "auto" else self.intra_op_threads
         )
+        if self.execution_mode == "parallel":
+            options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+            options.inter_op_num_threads = (
+                0 if self.inter_op_threads == "auto" else self.inter_op_threads
+            )
+        if not self.allow_spinning:
+            for pool in ("intra_op", "inter_op"):
+                options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
         options.graph_optimization_level = {
             "none": levels.ORT_DISABLE_ALL,
             "basic": levels.ORT_ENABLE_BASIC,
@@ -90,17 +134,31 @@ class OnnxRuntimeSession:
 
     def __init__(self, session: ort.InferenceSession, provider: Provider) -> None:
         self._session = session
-        self._provider = provider
+        self._binding = provider.binding
         self._outputs = [output.name for output in session.get_outputs()]
+        self._graphs = itertools.count(1)
+        replays = self._binding is not None and self._binding.replays
+        turn: AbstractContextManager[object] = threading.Lock() if replays else nullcontext()
+        self._turn = turn
+        # Batches of any shape: the same kernels as in the graphs, launched one by one.
+        self._run_options = graph_options(NOT_CAPTURED) if replays else None
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
         """Outputs by name."""
-        return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
+        found = self._session.run(None, dict(inputs), self._run_options)
+        return dict(zip(self._outputs, found, strict=True))
 
     def bind(self, inputs: Arrays) -> Callable[[], object]:
-        """One inference; bound beforehand where no copy to a device is hidden by that."""
-        if not self._provider.host_memory:
+        """One inference; bound beforehand as the provider says, which says what is timed.
+
+        Raises:
+            ModelError: A CUDA graph of it answers otherwise than the model.
+        """
+        if self._binding is None:
             return partial(self._session.run, None, dict(inputs))
+        if self._binding != HOST:
+            number = next(self._graphs)
+            return DeviceCall(self._session, inputs, self._binding, number, self._turn)
         binding = self._session.io_binding()
         for name, array in inputs.items():
             binding.bind_cpu_input(name, array)

@@ -1,10 +1,26 @@
 """The contract of a proposer."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mlopt.types.candidate import PlannedCandidate
-from mlopt.types.run import CandidateResult
+from mlopt.types.run import Run
+
+
+class Batch(NamedTuple):
+    """What a proposer wants to know next.
+
+    Attributes:
+        candidates: To be built and scored together. One that the run knows already is taken as it is.
+        timed: Whether they are timed as well, in the same rounds as those still in the race.
+        because: For the progress display: what these are.
+        seconds: That timing them may take at most; None: what the schedule says.
+    """
+
+    candidates: Sequence[PlannedCandidate]
+    timed: bool = True
+    because: str = ""
+    seconds: float | None = None
 
 
 class Proposer(Protocol):
@@ -15,10 +31,10 @@ class Proposer(Protocol):
         """For the plan."""
         ...
 
-    def ask(self) -> Sequence[PlannedCandidate]:
-        """The next candidates, to be built and measured together; empty: there are no more."""
+    def ask(self) -> Batch | None:
+        """The next candidates; None: there are no more."""
         ...
 
-    def tell(self, results: Sequence[CandidateResult]) -> None:
-        """What was seen of the candidates of the last :meth:`ask`."""
+    def tell(self, run: Run) -> None:
+        """The run after the last :meth:`ask` was answered: all candidates and what was seen of them."""
         ...

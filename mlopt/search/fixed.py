@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from mlopt.search._base import Batch
 from mlopt.types.candidate import PlannedCandidate
-from mlopt.types.run import CandidateResult
+from mlopt.types.run import Run
 
 
 class FixedList:
@@ -15,10 +16,10 @@ class FixedList:
         """Takes the list."""
         self._left = tuple(candidates)
 
-    def ask(self) -> Sequence[PlannedCandidate]:
+    def ask(self) -> Batch | None:
         """All of them, once."""
         batch, self._left = self._left, ()
-        return batch
+        return Batch(batch) if batch else None
 
-    def tell(self, results: Sequence[CandidateResult]) -> None:
+    def tell(self, run: Run) -> None:
         """Nothing that was seen changes the list."""

@@ -8,6 +8,7 @@ A pass is a frozen record whose fields are its parameters. Adding one is adding 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Protocol, Self
 
@@ -173,6 +174,8 @@ class Pass(Record):
             part of its key.
         libraries: Distributions whose versions are part of its key.
         trains: Whether it uses what the project says about training, which then is part of its key.
+        modules: Optional modules that it cannot do without.
+        extra: The extra of mlopt's package that installs them.
     """
 
     name: ClassVar[str]
@@ -182,6 +185,20 @@ class Pass(Record):
     splits: ClassVar[tuple[str, ...]] = ()
     libraries: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = False
+    modules: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = ""
+
+    @classmethod
+    def unavailable_because(cls) -> str | None:
+        """Which module is missing and how to install it, in one line; None when all are there."""
+        missing = [name for name in cls.modules if find_spec(name) is None]
+        if not missing:
+            return None
+        verb = "is" if len(missing) == 1 else "are"
+        return (
+            f"{' and '.join(missing)} {verb} not installed. Install with: "
+            f"pip install 'mlopt[{cls.extra}]'."
+        )
 
     def reads(self) -> tuple[str, ...]:
         """Those of ``splits`` that it reads with these options."""

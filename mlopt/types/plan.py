@@ -92,6 +92,48 @@ class SplitSummary(Record):
     groups: int | None = None
 
 
+class SearchPlan(Record):
+    """A recipe whose choices are explored rather than all tried.
+
+    Attributes:
+        recipe: Its name.
+        steps: As they stand in the recipe.
+        session: As it stands in the recipe.
+        providers: Where the candidates run; more than one is a choice like any other.
+        trials: Most candidates that are built.
+        batch: How many are asked for at once.
+    """
+
+    recipe: str
+    steps: tuple[dict[str, Any], ...]
+    session: dict[str, Any] = {}
+    providers: tuple[str, ...]
+    trials: int
+    batch: int
+
+
+class Refinement(Record):
+    """What is proposed after the first candidates were measured, and from what was seen of them.
+
+    Attributes:
+        searches: Recipes whose choices are explored.
+        mixed_precision: Recipes of which a candidate that loses too much is tried again with the
+            fewest nodes in float that keep it within the margins.
+        tune: Session settings that the fastest candidates are tried with, one at a time.
+        tuned: How many of the fastest are.
+    """
+
+    searches: tuple[SearchPlan, ...] = ()
+    mixed_precision: tuple[str, ...] = ()
+    tune: dict[str, tuple[Any, ...]] = {}
+    tuned: int = 2
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is proposed beyond what the plan names."""
+        return not (self.searches or self.mixed_precision or self.tune)
+
+
 class Plan(Record):
     """Budget, space, seed, proposer and selection rule, fixed before anything is measured.
 
@@ -104,6 +146,8 @@ class Plan(Record):
         groups: ``module:function`` that says which examples belong together.
         training_sha256: Hash of what mlopt.yaml says of training: student, augmentation, metric.
         keep_predictions: Whether predictions and targets are stored with the run.
+        refinement: What is proposed beside ``candidates``, by what was seen of them.
+        diagnose: Whether the chosen candidate is looked at under a profiler.
         time_limit_s: Wall-clock limit of the run; None: no limit.
     """
 
@@ -129,4 +173,6 @@ class Plan(Record):
     slices: dict[str, str] = {}
     groups: str | None = None
     training_sha256: str = ""
+    refinement: Refinement = Refinement()
+    diagnose: bool = False
     time_limit_s: float | None

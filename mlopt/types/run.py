@@ -7,9 +7,11 @@ from typing import Literal
 from mlopt.types.artifact import LineageStep
 from mlopt.types.candidate import PlannedCandidate
 from mlopt.types.decision import Decision
+from mlopt.types.diagnosis import Diagnosis
 from mlopt.types.measurement import Evidence, Placement
 from mlopt.types.plan import Plan
 from mlopt.types.record import Record
+from mlopt.types.search import SearchSummary
 
 RUN_SCHEMA_VERSION = 1
 
@@ -103,6 +105,11 @@ class CandidateResult(Record):
         """The candidate's name."""
         return self.plan.name
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether the selection timed it."""
+        return self.selection is not None and bool(self.selection.measurements)
+
 
 class Run(Record):
     """One run.
@@ -110,6 +117,8 @@ class Run(Record):
     Attributes:
         partial: Why the run holds less than was planned; None for a whole one.
         seconds: Wall-clock duration by phase.
+        search: How much was seen of each space of choices that was explored.
+        diagnosis: Why the chosen candidate is as fast as it is; None where that was not looked at.
     """
 
     schema_version: int = RUN_SCHEMA_VERSION
@@ -125,6 +134,8 @@ class Run(Record):
     warnings: tuple[str, ...] = ()
     partial: str | None = None
     seconds: dict[str, float] = {}
+    search: tuple[SearchSummary, ...] = ()
+    diagnosis: Diagnosis | None = None
 
     def candidate(self, name: str) -> CandidateResult:
         """The candidate called ``name``.

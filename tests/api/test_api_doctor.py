@@ -11,9 +11,11 @@ import pytest
 from scipy import stats as reference
 
 from mlopt.api import _noise, doctor, stored_noise_floor
+from mlopt.api._doctor import _providers
 from mlopt.api._noise import NoiseFloor, detectable, measure_noise_floor
 from mlopt.errors import ConfigError, WorkerError
 from mlopt.pipeline.tasks.sample import convolutions
+from mlopt.providers import known_providers
 from mlopt.types.estimate import Estimate
 from mlopt.types.events import Event
 
@@ -100,6 +102,20 @@ def test_doctor_tells_the_noise_floor_last(monkeypatch: pytest.MonkeyPatch) -> N
     assert "; in 5 min: " in report.noise[1]
     assert report.document()["noise_floor"]["launches"] == 8
     assert "builds" in report.document()["environment"]
+
+
+def test_providers_and_variants_that_lack_the_same_share_a_line() -> None:
+    known = known_providers()
+    found: dict[str, str | None] = dict.fromkeys(known)
+    found |= dict.fromkeys((n for n in known if n.startswith("cuda")), "there is no GPU.")
+    found["openvino-bf16"] = "no bfloat16."
+    checks = {check.name: check[1:] for check in _providers(found)}
+    others = ", ".join(n for n in known if n.startswith("cuda-"))
+    assert checks["provider cuda"] == ("missing", f"there is no GPU. (So it is with {others}.)")
+    assert "provider cuda-graphs" not in checks
+    assert checks["provider openvino"] == ("ok", known["openvino"].about)
+    assert checks["provider openvino-bf16"] == ("missing", "no bfloat16.")
+    assert checks["provider openvino-gpu"] == ("ok", known["openvino-gpu"].about)
 
 
 def test_doctor_without_a_floor_still_tells_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,11 @@ STEPS = {
         HEAD + "steps:\n- pass: exprt_onnx\n",
         ["steps[0]: unknown pass 'exprt_onnx'. Did you mean 'export_onnx'?"],
     ),
-    "no steps": (HEAD, [": 'steps' is missing. Add it."]),
-    "an empty list of steps": (HEAD + "steps: []\n", ["steps: is empty: give at least one."]),
+    "no steps": (HEAD, ["steps: are missing: list passes, or name recipes under 'tries'."]),
+    "an empty list of steps": (
+        HEAD + "steps: []\n",
+        ["steps: are missing: list passes, or name recipes under 'tries'."],
+    ),
     "steps that are no list": (HEAD + "steps: 5\n", ["steps: should be a list; found 5"]),
     "a step that is no mapping": (
         HEAD + "steps:\n- export_onnx\n",
@@ -30,7 +33,7 @@ STEPS = {
     ),
     "a misspelt key": (
         HEAD + "stepps:\n- pass: export_onnx\n",
-        [": 'steps' is missing. Add it.", ": unknown key 'stepps'. Did you mean 'steps'?"],
+        [": unknown key 'stepps'. Did you mean 'steps'?"],
     ),
     "a key that stands twice": (
         HEAD + EXPORT + "  pass: int8_static\n",
@@ -61,7 +64,9 @@ STEPS = {
     ),
     "more expansions than anybody can measure": (
         STATIC + f"  samples: {list(range(1, 31))}\n  percentile: {list(range(91, 100))}\n",
-        ["steps: expand into 270 candidates; at most 256. Shorten the lists."],
+        [
+            "steps: expand into 270 candidates; at most 256. Shorten the lists, or add 'search: {trials: 40}'."
+        ],
     ),
 }
 

@@ -13,6 +13,7 @@ COMMANDS = [
     "optimize",
     "profile",
     "compare",
+    "diagnose",
     "gate",
     "report",
     "schema",
@@ -75,6 +76,7 @@ def test_recipes_and_providers_are_completed(tmp_path, monkeypatch):
     assert complete_recipe("int8-m") == ["int8-mine"]
     assert "fp32" in complete_recipe("")
     assert complete_provider("cp") == ["cpu"]
+    assert "openvino-bf16" in complete_provider("openv")
     assert "generic" not in complete_provider("")
 
 

@@ -19,11 +19,13 @@ class Onlooker:
         return Ruling()
 
 
-def samples(p50_ms: float, launches: int = 3, noise: float = 0.02, seed: int = 0) -> Samples:
+def samples(
+    p50_ms: float, launches: int = 3, noise: float = 0.02, seed: int = 0, rounds: int = 12
+) -> Samples:
     rng = np.random.default_rng([seed, int(1000 * p50_ms)])
     found = Samples()
     for launch in range(launches):
-        for number in range(12):
+        for number in range(rounds):
             block = p50_ms * 1e6 * np.exp(noise * rng.normal()) * (1 + 0.01 * rng.random(20))
             found.add(launch, number, block.astype(int).tolist())
     return found
@@ -84,12 +86,27 @@ def test_a_small_difference_is_no_reason_to_leave() -> None:
 
 
 def test_nobody_leaves_before_the_spread_between_launches_can_be_seen() -> None:
-    assert leaving({"fast": 1.0, "slow": 3.0}, launches=2) == set()
+    assert leaving({"fast": 1.0, "slow": 1.3}, launches=2) == set()
+
+
+def test_who_is_far_behind_leaves_after_one_launch() -> None:
+    assert leaving({"fast": 1.0, "slow": 1.8}, launches=1) == {"slow"}
+
+
+def test_one_launch_with_few_rounds_sends_nobody_home() -> None:
+    slow, fast = samples(3.0, launches=1, rounds=6), samples(1.0, launches=1, rounds=6)
+    assert not clearly_slower(slow, fast)
 
 
 def test_a_budget_on_memory_or_cold_start_keeps_everybody() -> None:
     assert leaving({"fast": 1.0, "slow": 2.0}, budget=("p99 <= 5 ms", "size <= 1 MB")) == {"slow"}
     assert leaving({"fast": 1.0, "slow": 2.0}, budget=("rss <= 1 GB",)) == set()
+
+
+def test_who_has_just_joined_and_was_not_timed_yet_stays() -> None:
+    seen: Seen = {"fast": {1: samples(1.0)}, "new": {}}
+    everybody = {name: standing() for name in seen}
+    assert Race(Onlooker(), everybody, ()).after_launch(seen, 3).leaving == {}
 
 
 def test_noise_alone_sends_nobody_home() -> None:
@@ -101,6 +118,6 @@ def test_noise_alone_sends_nobody_home() -> None:
 
 
 def test_rounds_that_only_one_of_them_saw_do_not_count() -> None:
-    slow, fast = samples(2.0, launches=2), samples(1.0, launches=5)
+    slow, fast = samples(1.3, launches=2), samples(1.0, launches=5)
     assert not clearly_slower(slow, fast)
-    assert clearly_slower(samples(2.0, launches=3), fast)
+    assert clearly_slower(samples(1.3, launches=3), fast)

@@ -51,6 +51,7 @@ def torch_project(tmp_path: Path) -> Path:
         "metrics": ["accuracy"],
         "measurement": {"launches": 1, "rounds": 2, "block_ms": 1},
         "recipes": ["fp32", "int8-dynamic"],
+        "diagnose": False,
     }
     (tmp_path / "mlopt.yaml").write_text(yaml.safe_dump(content))
     return tmp_path

@@ -49,6 +49,7 @@ def write_project(directory: Path, **overrides: object) -> Path:
         "metrics": [{"name": "accuracy", "max_drop": 0.2}],
         "measurement": {"launches": 2, "rounds": 4, "block_ms": 1},
         "recipes": ["fp32"],
+        "diagnose": False,
     }
     (directory / "mlopt.yaml").write_text(yaml.safe_dump(content | overrides))
     return directory

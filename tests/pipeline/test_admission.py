@@ -13,6 +13,7 @@ from mlopt.pipeline.admission import refuse_batch, setting_warnings
 from mlopt.pipeline.compare import timing_seconds
 from mlopt.pipeline.reference import Entrant
 from mlopt.pipeline.tasks.admit import clash
+from mlopt.runners import RUNNERS
 from mlopt.types.tensors import TensorSpec
 
 
@@ -63,6 +64,17 @@ def test_settings_that_differ_are_named() -> None:
     )
     assert "graph_optimization=all" in warning
     assert "graph_optimization=none" in warning
+
+
+def test_settings_of_an_older_run_are_no_difference_where_the_new_ones_are_as_usual() -> None:
+    old = {"intra_op_threads": 1, "graph_optimization": "all"}
+    new = RUNNERS["onnxruntime"].model_validate(old).resolve(1).model_dump(mode="json")
+    assert set(new) > set(old)
+    assert setting_warnings(entrant("a", **old), entrant("b", **new)) == []
+    (warning,) = setting_warnings(
+        entrant("a", **old), entrant("b", **new | {"allow_spinning": False})
+    )
+    assert "allow_spinning=False" in warning
 
 
 def test_a_difference_of_runners_is_what_is_compared_and_no_warning() -> None:

@@ -53,6 +53,7 @@ PROJECT = {
     "metrics": [{"name": "accuracy", "max_drop": 0.05}],
     "measurement": {"launches": 1, "rounds": 4, "block_ms": 1},
     "recipes": ["fp32", "int8-dynamic", "int8-static", "distill"],
+    "diagnose": False,
     "student": {"factory": "model:build_student"},
 }
 

@@ -46,6 +46,7 @@ PROJECT = {
     "budget": ["size <= 1 MB"],
     "measurement": {"launches": 1, "rounds": 4, "block_ms": 1},
     "recipes": ["fp32", "int8-dynamic", "int8-static", "clipped"],
+    "diagnose": False,
 }
 
 CLIPPED = {

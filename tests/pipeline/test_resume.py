@@ -53,7 +53,8 @@ def test_a_run_that_was_killed_while_timing_keeps_its_launches_and_goes_on_just_
     checkpoint = wait_for("*/samples/selection.checkpoint.npz", out, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    _, before = Checkpoint(checkpoint).load()
+    before = Checkpoint(checkpoint, "selection").load()
+    assert before is not None
     run_dir = checkpoint.parents[1]
     assert json.loads((run_dir / "run.json").read_text())["status"] == "running"
 
@@ -67,7 +68,7 @@ def test_a_run_that_was_killed_while_timing_keeps_its_launches_and_goes_on_just_
     assert evidence is not None
     assert evidence.measurements[0].launches == 3
     kept = Samples.read(run_dir, evidence.measurements[0].samples)
-    samples = before["fp32"].samples[1]
+    samples = before.observed["fp32"].samples[1]
     assert 0 < len(samples) < len(kept)
     assert kept.ns[: len(samples)].tolist() == samples.ns.tolist()
     assert kept.blocks[: len(samples.blocks)].tolist() == samples.blocks.tolist()

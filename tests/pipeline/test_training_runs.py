@@ -100,6 +100,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "data": {s: {"npz": f"{s}.npz"} for s in ("training", "selection", "holdout")},
             "metrics": [{"name": "accuracy", "max_drop": 0.2}],
             "recipes": ["smaller"],
+            "diagnose": False,
             "measurement": {"launches": 2, "rounds": 3, "block_ms": 1},
         }
     )

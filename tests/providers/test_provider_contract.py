@@ -14,6 +14,7 @@ from mlopt.providers import (
     PROVIDERS,
     Provider,
     available_providers,
+    known_providers,
     resolve_provider,
     runtime_builds,
     runtime_problem,
@@ -22,8 +23,9 @@ from mlopt.providers.cpu import CpuProvider
 from mlopt.providers.generic import GenericProvider
 
 OWN = [name for name in PROVIDERS.entries if name != "generic"]
+KNOWN = known_providers()
 every_provider = pytest.mark.parametrize("name", list(PROVIDERS.entries))
-every_own_provider = pytest.mark.parametrize("name", OWN)
+every_known_provider = pytest.mark.parametrize("name", list(KNOWN))
 
 
 def _no_version(package: str) -> str:
@@ -31,8 +33,9 @@ def _no_version(package: str) -> str:
 
 
 def test_the_folder_holds_the_cpu_and_the_generic_provider():
-    assert {"cpu", "cuda", "generic"} <= set(PROVIDERS.entries)
-    assert set(available_providers()) == set(OWN)
+    assert {"cpu", "cuda", "openvino", "tensorrt", "generic"} <= set(PROVIDERS.entries)
+    assert list(available_providers()) == list(KNOWN)
+    assert set(OWN) <= set(KNOWN)
     assert available_providers()["cpu"] is None
 
 
@@ -49,26 +52,41 @@ def test_a_provider_says_in_one_line_what_it_is_and_how_to_get_it(name):
     assert kind.install.endswith(".")
 
 
-@every_provider
+@every_known_provider
+def test_a_variant_has_a_name_of_its_own_and_one_line_that_says_what_it_changes(name):
+    one = KNOWN[name]
+    assert one.label == name
+    assert one.variant is None or name == f"{one.name}-{one.variant}"
+    assert set(one.variants) == set(one.variant_summaries)
+    assert "\n" not in one.about
+    assert len(one.about) <= 80
+    assert one.binding is None or one.binding.device in {"cpu", "cuda"}
+
+
+def test_no_two_providers_say_the_same_of_themselves():
+    assert len({one.about for one in KNOWN.values()}) == len(KNOWN)
+
+
+@every_known_provider
 def test_a_provider_has_the_name_that_onnx_runtime_gives_it(name):
-    provider = PROVIDERS[name]()
+    provider = KNOWN[name]
     assert provider.ort_name in onnxruntime.get_all_providers()
     json.dumps(provider.options())
 
 
-@every_provider
+@every_known_provider
 def test_a_provider_survives_json(name):
-    provider = PROVIDERS[name]()
+    provider = KNOWN[name]
     stored = json.loads(json.dumps(provider.model_dump(mode="json")))
-    assert PROVIDERS[name].model_validate(stored) == provider
+    assert type(provider).model_validate(stored) == provider
 
 
-@every_own_provider
+@every_known_provider
 @pytest.mark.parametrize("spell", [str.lower, str.upper, str.title])
 def test_a_provider_is_found_by_its_name_in_any_case(name, spell):
-    provider = PROVIDERS[name]()
+    provider = KNOWN[name]
     assert resolve_provider(spell(name)) == provider
-    assert resolve_provider(spell(provider.ort_name)) == provider
+    assert resolve_provider(spell(provider.ort_name)) == type(provider)()
     assert resolve_provider(provider.label) == provider
 
 
@@ -98,14 +116,14 @@ def test_a_provider_says_why_it_is_unavailable_and_how_to_mend_it(name, monkeypa
     assert str(caught.value) == f"provider '{provider.label}' is unavailable: {reason}"
 
 
-@every_own_provider
+@every_known_provider
 def test_a_provider_that_this_onnx_runtime_lacks_says_what_to_install(name, monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", list)
-    own_module = sys.modules[PROVIDERS[name].__module__]
+    own_module = sys.modules[KNOWN[name].__module__]
     monkeypatch.setattr(own_module, "find_spec", lambda package: None, raising=False)
-    reason = PROVIDERS[name]().unavailable_because()
+    reason = KNOWN[name].unavailable_because()
     assert reason is not None
-    assert reason.endswith(PROVIDERS[name].install)
+    assert reason.endswith(KNOWN[name].install)
     assert "pip install" in reason
 
 

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from mlopt.search import FixedList, Proposer
-from mlopt.types.candidate import PlannedCandidate
+from proposer_cases import planned, run_of
+
+from mlopt.search import Batch, FixedList, Proposer
 from mlopt.types.run import CandidateResult, Failure
 
 
-def candidate(name: str) -> PlannedCandidate:
-    return PlannedCandidate(
-        name=name, role="candidate", recipe=name, provider="cpu", runner="onnxruntime"
-    )
+def names(batch: Batch | None) -> list[str]:
+    return [] if batch is None else [c.name for c in batch.candidates]
 
 
 def test_proposes_every_candidate_once_in_its_order() -> None:
-    candidates = [candidate("a"), candidate("b"), candidate("c")]
-    proposer = FixedList(candidates)
-    assert list(proposer.ask()) == candidates
-    assert list(proposer.ask()) == []
+    proposer = FixedList([planned("a"), planned("b"), planned("c")])
+    assert names(proposer.ask()) == ["a", "b", "c"]
+    assert proposer.ask() is None
 
 
 def test_an_empty_list_proposes_nothing() -> None:
-    assert list(FixedList([]).ask()) == []
+    assert FixedList([]).ask() is None
 
 
 def test_nothing_that_was_seen_changes_the_list() -> None:
-    proposer = FixedList([candidate("a")])
+    proposer = FixedList([planned("a")])
     failure = Failure(during="build", cause="it broke")
-    proposer.tell([CandidateResult(plan=candidate("b"), status="failed", failure=failure)])
-    assert [c.name for c in proposer.ask()] == ["a"]
-    proposer.tell([CandidateResult(plan=candidate("a"), status="failed", failure=failure)])
-    assert list(proposer.ask()) == []
+    broken = CandidateResult(plan=planned("a"), status="failed", failure=failure)
+    proposer.tell(run_of(broken))
+    assert names(proposer.ask()) == ["a"]
+    proposer.tell(run_of(broken))
+    assert proposer.ask() is None
 
 
 def test_later_changes_of_the_given_list_do_not_reach_the_proposer() -> None:
-    candidates = [candidate("a")]
+    candidates = [planned("a")]
     proposer = FixedList(candidates)
-    candidates.append(candidate("b"))
-    assert [c.name for c in proposer.ask()] == ["a"]
+    candidates.append(planned("b"))
+    assert names(proposer.ask()) == ["a"]
 
 
 def test_it_is_a_proposer_with_a_name_for_the_plan() -> None:

@@ -1,0 +1,137 @@
+"""Who proposes candidates: the plan's own, and then what its refinement names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from mlopt.decision import fastest
+from mlopt.decision.constraints import violations
+from mlopt.decision.noninferiority import keeps_quality, loses_too_much
+from mlopt.machine import usable_cpus
+from mlopt.pipeline.space import Maker, suffix_of
+from mlopt.recipe.schema import RUNNER
+from mlopt.runners import RUNNERS
+from mlopt.search import Chain, FixedList, Proposer, Stage, TuningRace
+from mlopt.search.mixed_precision import MixedPrecision, Rank, kept_in_float, quantizer_of
+from mlopt.search.optuna_search import OptunaSearch, search_of
+from mlopt.search.tuning import p50_ratio
+from mlopt.types.candidate import PlannedCandidate
+from mlopt.types.plan import Plan, SearchPlan
+from mlopt.types.run import CandidateResult, Run
+from mlopt.types.search import SearchSummary
+
+TUNING_S = 45.0
+"""Most seconds that each batch of the race of session settings is timed for."""
+
+EVERYWHERE = frozenset({"intra_op_threads"})
+"""Settings that every provider heeds; the others are those of ONNX Runtime's own kernels."""
+
+
+class Findings(NamedTuple):
+    """What proposers have to say when all is seen.
+
+    Attributes:
+        notes: For the user.
+        searches: How much of each space was seen.
+    """
+
+    notes: tuple[str, ...] = ()
+    searches: tuple[SearchSummary, ...] = ()
+
+
+def proposer_of(plan: Plan, maker: Maker, rank: Rank) -> Proposer:
+    """The proposer that a plan describes; the same plan and results always make the same one.
+
+    Args:
+        plan: Names the first candidates, and what is proposed after them.
+        maker: Makes candidates of recipes.
+        rank: Ranks the layers of a candidate of the run, by its name.
+
+    Raises:
+        UnavailableError: A recipe is to be searched, and optuna is not installed.
+    """
+    first = FixedList(plan.candidates)
+    if plan.refinement.is_empty:
+        return first
+    searches = [_searching(plan, one, maker) for one in plan.refinement.searches]
+    return Chain(first, [*searches, partial(_walk, rank), _tuning])
+
+
+def findings_of(proposer: Proposer, run: Run) -> Findings:
+    """What the proposers of a run found out beside its candidates."""
+    members = proposer.members if isinstance(proposer, Chain) else ()
+    notes = [note for one in members if isinstance(one, MixedPrecision) for note in one.notes]
+    searches = [one.summary(run) for one in members if isinstance(one, OptunaSearch)]
+    return Findings(tuple(notes), tuple(searches))
+
+
+def _searching(plan: Plan, search: SearchPlan, maker: Maker) -> Stage:
+    """A stage that explores the choices of one recipe."""
+
+    def constraints(result: CandidateResult) -> Sequence[float]:
+        return violations(result, plan.budget, plan.allow_fallback)
+
+    # Made at once: what is missing is said before anything is measured.
+    proposer = search_of(
+        search, maker.brought.format, maker.chosen, seed=plan.seed, constraints=constraints
+    )
+    return lambda run: proposer
+
+
+def _walk(rank: Rank, run: Run) -> Proposer | None:
+    """Mixed precision, from the fastest candidate that only its loss keeps from being chosen."""
+    may_ship = fastest(run)
+    to_beat = p50_ratio(run, may_ship[0].name) if may_ship else None
+    starts = [
+        (ratio, one.plan)
+        for one in run.candidates
+        if one.plan.recipe in run.plan.refinement.mixed_precision
+        and quantizer_of(one.plan.steps) is not None
+        and not kept_in_float(one.plan)
+        and loses_too_much(one)
+        and (run.plan.allow_fallback or not one.fell_back)
+        and (ratio := p50_ratio(run, one.name)) is not None
+        and (to_beat is None or ratio < to_beat)
+    ]
+    if not starts:
+        return None
+    _, start = min(starts, key=lambda one: one[0])
+    return MixedPrecision(start, rank, keeps_quality)
+
+
+def _tuning(run: Run) -> Proposer | None:
+    """A race of session settings between the fastest candidates so far."""
+    refinement = run.plan.refinement
+    origins = [one.plan for one in fastest(run) if one.plan.runner == RUNNER][: refinement.tuned]
+    if not refinement.tune or not origins:
+        return None
+    return TuningRace(origins, refinement.tune, with_setting, TUNING_S)
+
+
+def with_setting(candidate: PlannedCandidate, name: str, value: Any) -> PlannedCandidate | None:
+    """A candidate with one session setting changed; None where that makes no difference here."""
+    if name == "intra_op_threads" and isinstance(value, int) and value > usable_cpus():
+        return None
+    if candidate.provider != "cpu" and name not in EVERYWHERE:
+        return None
+    changed = RUNNERS[RUNNER].model_validate({**candidate.settings, name: value})
+    settings = changed.resolve(usable_cpus()).model_dump(mode="json")
+    if settings == candidate.settings:
+        return None
+    return renamed(candidate, {**candidate.choices, name: value}).model_copy(
+        update={"settings": settings}
+    )
+
+
+def renamed(candidate: PlannedCandidate, choices: dict[str, Any]) -> PlannedCandidate:
+    """A candidate with other choices, and with the name that says them."""
+    head, at, provider = candidate.name.partition("@")
+    return candidate.model_copy(
+        update={
+            "name": head.partition("[")[0] + suffix_of(choices) + at + provider,
+            "choices": choices,
+            "role": "candidate",
+        }
+    )

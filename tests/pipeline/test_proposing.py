@@ -1,0 +1,144 @@
+"""What a project's recipes become: candidates, and what is proposed after them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mlopt import api
+from mlopt.machine import usable_cpus
+from mlopt.pipeline.proposing import renamed, with_setting
+from mlopt.pipeline.space import Space, candidate_space
+from mlopt.project import load_project
+from mlopt.providers import available_providers
+from mlopt.types.candidate import PlannedCandidate
+
+RACE = {
+    "name": "race",
+    "summary": "a race",
+    "when": "In tests.",
+    "tries": ["fp32", "int8-dynamic", "prune"],
+    "tune": {"graph_optimization": ["basic"], "intra_op_threads": [1, 999]},
+}
+
+
+def with_recipe(project: Path, **content: Any) -> Path:
+    (project / "recipes").mkdir(exist_ok=True)
+    (project / "recipes" / f"{content['name']}.yaml").write_text(yaml.safe_dump(content))
+    return project
+
+
+def space_of(project: Path) -> Space:
+    return candidate_space(load_project(project))
+
+
+def test_a_composite_races_every_recipe_that_applies_and_says_why_others_do_not(
+    onnx_project: Callable[..., Path],
+) -> None:
+    space = space_of(with_recipe(onnx_project(recipes=["race"]), **RACE))
+    assert [c.name for c in space.candidates] == ["fp32", "int8-dynamic"]
+    assert any("'prune' does not apply" in note for note in space.notes)
+    assert set(space.refinement.tune) == {"graph_optimization", "intra_op_threads"}
+
+
+def test_a_composite_tries_the_providers_that_it_names_and_that_are_there(
+    onnx_project: Callable[..., Path],
+) -> None:
+    race = RACE | {"providers": ["cpu", "cuda", "openvino"]}
+    space = space_of(with_recipe(onnx_project(recipes=["race"]), **race))
+    there = [n for n in ("cpu", "cuda", "openvino") if available_providers()[n] is None]
+    assert list(dict.fromkeys(c.provider for c in space.candidates)) == there
+    missing = any("the provider 'openvino' is not tried" in note for note in space.notes)
+    assert missing == ("openvino" not in there)
+
+
+def test_a_project_that_names_its_providers_is_obeyed(onnx_project: Callable[..., Path]) -> None:
+    race = RACE | {"providers": ["cpu", "openvino"]}
+    space = space_of(with_recipe(onnx_project(recipes=["race"], providers=["cpu"]), **race))
+    assert {c.provider for c in space.candidates} == {"cpu"}
+
+
+def test_where_no_recipe_is_named_auto_is_tried_and_the_projects_own_beside_it(
+    onnx_project: Callable[..., Path],
+) -> None:
+    own = {"name": "mine", "summary": "s", "when": "w.", "steps": [{"pass": "int8_dynamic"}]}
+    project = with_recipe(onnx_project(recipes=[], providers=["cpu"]), **own)
+    space = space_of(project)
+    names = {c.recipe for c in space.candidates}
+    assert {"fp32", "int8-static", "int8-dynamic", "mine"} <= names
+    assert "prune" not in names
+    assert space.refinement.tune
+
+
+def test_a_recipe_that_is_searched_makes_no_candidate_beforehand(
+    onnx_project: Callable[..., Path],
+) -> None:
+    own = {
+        "name": "mine",
+        "summary": "s",
+        "when": "w.",
+        "steps": [{"pass": "int8_static", "calibration": ["minmax", "entropy"]}],
+        "search": {"trials": 2},
+    }
+    space = space_of(with_recipe(onnx_project(recipes=["mine"]), **own))
+    assert [c.name for c in space.candidates] == ["fp32"]
+    assert [(one.recipe, one.trials) for one in space.refinement.searches] == [("mine", 2)]
+
+
+def candidate(provider: str = "cpu", **choices: Any) -> PlannedCandidate:
+    name = "int8-static" + ("" if provider == "cpu" else f"@{provider}")
+    plain = PlannedCandidate(
+        name=name, role="candidate", recipe="int8-static", provider=provider, runner="onnxruntime"
+    )
+    return renamed(plain, choices) if choices else plain
+
+
+def test_a_setting_stands_in_the_name_beside_the_choices_there_are() -> None:
+    one = with_setting(candidate(calibration="minmax"), "graph_optimization", "basic")
+    assert one is not None
+    assert one.name == "int8-static[calibration=minmax,graph_optimization=basic]"
+    assert one.settings["graph_optimization"] == "basic"
+
+
+def test_a_setting_that_changes_nothing_or_that_the_provider_ignores_is_no_candidate() -> None:
+    tuned = with_setting(candidate(), "graph_optimization", "basic")
+    assert tuned is not None
+    assert with_setting(tuned, "graph_optimization", "basic") is None
+    assert with_setting(candidate(), "intra_op_threads", usable_cpus() + 1) is None
+    assert with_setting(candidate("openvino"), "graph_optimization", "basic") is None
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from linear_project import write_project
+
+    directory = tmp_path_factory.mktemp("raced")
+    project = with_recipe(write_project(directory / "project", recipes=["race"]), **RACE)
+    return api.optimize(project, out=directory / "reports")
+
+
+def test_the_fastest_are_tried_with_other_settings_in_the_same_trial(raced: Any) -> None:
+    planned = {c.name for c in raced.run.plan.candidates}
+    later = [c for c in raced.run.candidates if c.name not in planned]
+    assert "fp32[graph_optimization=basic]" in {c.name for c in later}
+    for one in later:
+        assert one.plan.choices
+        evidence = one.selection
+        assert evidence is not None
+        assert evidence.measurements[0].trial == "selection"
+        assert evidence.measurements[0].p50_ratio is not None
+        assert evidence.measurements[0].launches == 2
+    baseline = raced.run.baseline.selection
+    assert baseline.measurements[0].launches > 2
+    lines = (raced.run_dir / "candidates.jsonl").read_text().splitlines()
+    assert len(lines) == len(raced.run.candidates)
+    assert not list(raced.run_dir.glob("samples/*.checkpoint.npz"))
+
+
+def test_what_was_proposed_later_can_be_verified(raced: Any) -> None:
+    verified = api.verify(raced.run_dir)
+    assert verified.mismatches == ()
