@@ -60,8 +60,9 @@ class Fuse(Pass):
     """Fuses attention, layer normalization, GELU and embeddings (ONNX Runtime's transformers tool).
 
     The nodes that it makes are ONNX Runtime's own; OpenVINO knows most of them. The answers stay the
-    same, which is checked on real examples. ``int8_dynamic`` quantizes a fused attention;
-    ``int8_static`` and ``int8_nncf`` leave it in float and quantize what is around it.
+    same, which is checked on real examples. ``int8_dynamic`` quantizes a fused attention, whose INT8
+    kernel can be slower than the products that it stands for; ``int8_static`` and ``int8_nncf`` leave
+    it in float and quantize what is around it.
 
     Attributes:
         model_type: The kind of model whose patterns are looked for. ``detect`` tries those that go

@@ -50,6 +50,7 @@ class Int8Dynamic(Pass):
         Raises:
             BuildError: Nothing in the graph can be quantized.
         """
+        import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         prepared = context.scratch() / "prepared.onnx"
@@ -64,6 +65,8 @@ class Int8Dynamic(Pass):
             weight_type=QuantType.QInt8,
             nodes_to_exclude=list(self.exclude),
             use_external_data_format=artifact.manifest.size_bytes > EXTERNAL_DATA_FROM_BYTES,
+            # Of a tensor behind a fused operator, whose type shape inference does not find.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         facts = describe_quantization(target) | {"preparation": preparation}
         return Draft(
