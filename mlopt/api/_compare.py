@@ -136,7 +136,7 @@ def compare(
             to it are compared as well. Default: synthetic inputs, if there is no ``data`` either.
         provider: Where both run, unless their names say so.
         batch_size: Examples in one inference.
-        max_seconds: Wall-clock limit of it all.
+        max_seconds: Wall-clock limit of the timing.
         launches: Lives of the worker processes, at least.
         seed: For synthetic inputs, the order of the rounds, and the bootstrap.
         on_event: Called with what is going on.

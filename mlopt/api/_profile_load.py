@@ -121,8 +121,13 @@ def load_rows(provider: str, evidence: Evidence | None) -> list[LoadRow]:
 
 
 def load_notes(provider: str, evidence: Evidence | None, asked: LoadOptions) -> list[str]:
-    """What each search found, and the replicas that follow from it."""
+    """What each search found, the replicas that follow from it, and what there was no time for."""
     found = []
+    if evidence is not None and not any(result.points for result in evidence.load):
+        found.append(
+            f"{provider}: the time limit came before a load was measured, which takes "
+            f"{asked.request.seconds:g} s each: allow more with --time-limit, or less with --seconds."
+        )
     for result in evidence.load if evidence is not None else ():
         if result.threads is not None:
             found.append(

@@ -50,7 +50,7 @@ MaxSeconds = Annotated[
         "--max-seconds",
         parser=duration,
         metavar="SECONDS",
-        help="Wall-clock limit of it all (20, 90s, 5m). Default: 60.",
+        help="Wall-clock limit of the timing (20, 90s, 5m). Default: 60.",
     ),
 ]
 Launches = Annotated[

@@ -9,7 +9,7 @@ import typer
 
 from mlopt.cli.console import print_json, print_note, print_result, print_text, print_warning, table
 from mlopt.cli.optimize import Budget, MaxDrop, ProjectArgument
-from mlopt.cli.options import Debug, Json, Quiet, Seed, duration, positive
+from mlopt.cli.options import Debug, Json, Quiet, Seed, duration, share
 
 if TYPE_CHECKING:
     from mlopt.api._gate import GateResult
@@ -36,7 +36,7 @@ Tolerance = Annotated[
     typer.Option(
         "--tolerance",
         envvar="MLOPT_TOLERANCE",
-        parser=positive,
+        parser=share,
         metavar="SHARE",
         help="How much slower the p50 may be than the reference's. Default: 0.02, for 2%.",
     ),

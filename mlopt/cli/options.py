@@ -47,6 +47,21 @@ def positive(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """A number between 0 and 1.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise typer.BadParameter(f"{text!r} must lie between 0 and 1: 0.02 stands for 2%.")
+    return value
+
+
 def _show_help(context: typer.Context, wanted: bool) -> None:
     if wanted:
         typer.echo(context.get_help())

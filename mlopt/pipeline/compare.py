@@ -37,7 +37,7 @@ class CompareRequest(NamedTuple):
         provider: Where both run, unless their names say so; None: where each is meant to.
         data: An ``.npz`` file with inputs; None: the project's holdout, or synthetic ones.
         loaded: A project whose holdout both answer; None: only latency is compared.
-        max_seconds: Wall-clock limit of it all, as far as it lies with the timing.
+        max_seconds: Wall-clock limit of the timing.
     """
 
     a: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlopt.errors import ConfigError
+from mlopt.errors import ConfigError, did_you_mean
 from mlopt.passes import PASSES
 from mlopt.pipeline.reference import missing
 from mlopt.pipeline.space import candidate_space
@@ -32,8 +32,11 @@ def planned_candidate(loaded: LoadedProject, text: str) -> PlannedCandidate:
         UnavailableError: Its provider cannot be used here.
     """
     recipe = text.partition("[")[0].partition("@")[0]
-    if recipe not in {one.recipe.name for one in list_recipes(loaded.directory)}:
-        raise missing(text)
+    known = [one.recipe.name for one in list_recipes(loaded.directory) if one.recipe.steps]
+    if recipe not in known:
+        raise ConfigError(
+            f"{missing(text)} Or name a candidate of a recipe. {did_you_mean(recipe, known)}"
+        )
     # Only the provider that is asked for must be there: CI may lack the others of the project.
     _, at, provider = text.rpartition("@")
     found = _space(loaded, recipe, (provider if at else loaded.project.baseline.provider,))

@@ -22,10 +22,15 @@ DIED_UNDER_LOAD = "mending what ended the load"
 def remedies(seen: Contest, rounds: int) -> str:
     """What would settle a gate; more time is none where it took all that was planned.
 
+    Before the first planned look nothing is judged, however far the ratio is from the limit.
+
     Args:
         seen: The gate.
         rounds: Of each launch, by the project.
     """
+    if seen.looks == 0:
+        done = f"{seen.launches} {'launch' if seen.launches == 1 else 'launches'}"
+        return f"{MORE_TIME}: it ended after {done}, before the first planned look at {LOOKS[0]}"
     complete = seen.launches >= LOOKS[-1] and seen.rounds >= LOOKS[-1] * rounds
     first = "more rounds (`measurement.rounds`)" if complete else MORE_TIME
     return f"{first}, a wider --tolerance, or a quieter machine"

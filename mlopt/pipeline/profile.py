@@ -138,6 +138,10 @@ def profile_model(request: ProfileRequest, work: Path, on_event: OnEvent) -> lis
         ),
     )
     first = end.observed[contestants[0].name]
+    if not any(seen.samples or seen.failure for seen in end.observed.values()):
+        raise ConfigError(
+            f"nothing was timed within {request.time_limit_s or 0:g} s: allow more with --time-limit."
+        )
     profiled = [
         _profiled(c.name, end.observed[c.name], first, request, end.stopped_because, work)
         for c in contestants

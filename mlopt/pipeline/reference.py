@@ -193,9 +193,9 @@ def _of_run(place: Place, text: str, cache: Cache) -> Entrant:
     directory = _kept(place.path, result, cache)
     if directory is None:
         raise ConfigError(
-            f"'{name}' of the run '{place.path.name}' is no longer in the cache, and a run keeps only "
-            "the artifact that it chose. Run 'mlopt optimize' on its project again, which builds it, "
-            "or name another artifact."
+            f"'{name}' of the run '{place.path.name}' is neither in the cache nor in the run's model/, "
+            "which holds the chosen artifact and is not under version control. Put model/ back, run "
+            "'mlopt optimize' on its project again, which builds it, or name another artifact."
         )
     return planned_entrant(text, result.plan, _unchanged(Artifact.open(directory), text))
 

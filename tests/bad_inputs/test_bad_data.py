@@ -455,7 +455,7 @@ BROKEN = "data.selection: s.npz is no readable .npz file"
 
 FILES: dict[str, tuple[bytes, str]] = {
     "is empty": (b"", f"{BROKEN}: No data left in file. Save it again with numpy.savez."),
-    "is text": (b"x,y\n1,2\n" * 9, BROKEN),
+    "is text": (b"x,y\n1,2\n" * 9, f"{BROKEN}: not a zip file. Save it again with numpy.savez."),
     "is cut short": (_npz(x=ROWS, target=np.zeros(5))[:-40], BROKEN),
     "has a damaged member": (_npz(x=ROWS).replace(b"descr", b"dexcr"), BROKEN),
     "is a zip of something else": (

@@ -151,6 +151,13 @@ def test_more_time_is_advised_only_where_time_cut_the_gate_short(
     assert regression_line(SAME, "PASS", 0.02, "old.onnx", settles).verdict.settles is None
 
 
+def test_a_gate_that_ended_before_its_first_look_says_so() -> None:
+    seen = contest_of(SAME, "INCONCLUSIVE", launches=1, rounds=12)._replace(looks=0)
+    assert remedies(seen, rounds=12) == (
+        "more time (--max-seconds): it ended after 1 launch, before the first planned look at 4"
+    )
+
+
 def test_a_throughput_that_was_not_measured_says_what_would_settle_it() -> None:
     budget = lines("p99 <= 5 ms", "throughput >= 10 /s")
     p99, throughput = budget_lines(budget, evidence(), 1, "mending the rest")

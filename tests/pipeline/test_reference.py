@@ -159,8 +159,8 @@ def test_a_candidate_of_a_run_is_found_by_its_content(run: Path, cache: Cache) -
     ("name", "message"),
     [
         ("run:fp23", "no candidate 'fp23'. Did you mean 'fp32'"),
-        ("run:lost", "no longer in the cache.*mlopt optimize"),
-        ("run:unbuilt", "no longer in the cache"),
+        ("run:lost", "neither in the cache.*mlopt optimize"),
+        ("run:unbuilt", "neither in the cache"),
         ("run:fp32@nosuch", "unknown provider 'nosuch'"),
         ("run@nosuch", "unknown provider 'nosuch'"),
         ("empty", "holds no artifact"),

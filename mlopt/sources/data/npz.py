@@ -82,7 +82,9 @@ class NpzData(DataSource):
         except DataError:
             raise
         except Exception as e:  # numpy, zipfile and zlib raise anything
-            reason = str(e).strip().split("\n")[0]
+            # Of anything that is no file of its own, numpy advises to unpickle it.
+            unknown = "load it unsafely" in str(e)
+            reason = "not a zip file" if unknown else str(e).strip().split("\n")[0].rstrip(".")
             raise DataError(
                 f"{place}: {self.npz} is no readable .npz file: {reason}. {mend}"
             ) from e
