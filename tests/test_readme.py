@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"<!-- example -->\n```sh\n(.*?)```", TEXT, flags=re.DOTALL)
 PYTHON = re.findall(r"<!-- example python -->\n```python\n(.*?)```", TEXT, flags=re.DOTALL)
-SIMPLIFY = re.search(r"```python\n(class Simplify.*?)```", TEXT, flags=re.DOTALL)
+PASS = re.search(r"```python\n(class FoldConstants.*?)```", TEXT, flags=re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def run(command: list[str], place: Path) -> None:
 def test_there_are_examples_to_execute() -> None:
     assert len(SHELL) >= 3
     assert len(PYTHON) == 1
-    assert SIMPLIFY is not None
+    assert PASS is not None
 
 
 @pytest.mark.parametrize("line", [line for block in SHELL for line in block.strip().splitlines()])
@@ -65,12 +65,12 @@ def test_the_pass_of_the_readme_is_a_pass_that_works(tmp_path: Path) -> None:
     from mlopt.types.passes import Draft, Pass, PassContext, TrainingSetup
     from mlopt.types.tensors import TensorSpec
 
-    assert SIMPLIFY is not None
+    assert PASS is not None
     names: dict[str, Any] = {
         "Artifact": Artifact, "ClassVar": ClassVar, "Draft": Draft, "Format": Format,
         "Pass": Pass, "PassContext": PassContext,
     }  # fmt: skip
-    exec(SIMPLIFY[1], names)
+    exec(PASS[1], names)
     graph = helper.make_graph(
         [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Relu", ["y"], ["z"])],
         "g",
@@ -93,7 +93,7 @@ def test_the_pass_of_the_readme_is_a_pass_that_works(tmp_path: Path) -> None:
         "",
     )
 
-    step = names["Simplify"]()
+    step = names["FoldConstants"]()
     training = TrainingSetup(task="regression", metric="mse", higher_is_better=False)
     context = BuildContext(workspace, tmp_path, 0, {}, tmp_path, source, tmp_path, training)
     step.apply(Artifact.open(source), context)

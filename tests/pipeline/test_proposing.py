@@ -114,10 +114,11 @@ def test_a_setting_that_changes_nothing_or_that_the_provider_ignores_is_no_candi
 
 @pytest.fixture(scope="module")
 def raced(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from linear_project import write_project
+    from linear_project import QUICK, write_project
 
     directory = tmp_path_factory.mktemp("raced")
-    project = with_recipe(write_project(directory / "project", recipes=["race"]), **RACE)
+    content = {"recipes": ["race"], "measurement": QUICK}
+    project = with_recipe(write_project(directory / "project", **content), **RACE)
     return api.optimize(project, out=directory / "reports")
 
 
@@ -131,9 +132,9 @@ def test_the_fastest_are_tried_with_other_settings_in_the_same_trial(raced: Any)
         assert evidence is not None
         assert evidence.measurements[0].trial == "selection"
         assert evidence.measurements[0].p50_ratio is not None
-        assert evidence.measurements[0].launches == 2
+        assert evidence.measurements[0].launches >= 1
     baseline = raced.run.baseline.selection
-    assert baseline.measurements[0].launches > 2
+    assert baseline.measurements[0].launches > 1
     lines = (raced.run_dir / "candidates.jsonl").read_text().splitlines()
     assert len(lines) == len(raced.run.candidates)
     assert not list(raced.run_dir.glob("samples/*.checkpoint.npz"))
