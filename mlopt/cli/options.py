@@ -38,10 +38,7 @@ def positive(text: str) -> float:
     Raises:
         BadParameter: It is none.
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 < value < math.inf:
         raise typer.BadParameter(f"{text!r} is no number above 0.")
     return value
@@ -53,13 +50,18 @@ def share(text: str) -> float:
     Raises:
         BadParameter: It is none.
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 < value < 1:
         raise typer.BadParameter(f"{text!r} must lie between 0 and 1: 0.02 stands for 2%.")
     return value
+
+
+def _number(text: str) -> float:
+    """What ``text`` says; not a number where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _show_help(context: typer.Context, wanted: bool) -> None:

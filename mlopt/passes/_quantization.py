@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlopt.errors import BuildError
+from mlopt.passes._onnx import all_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -43,7 +44,7 @@ def describe_quantization(path: Path) -> dict[str, Any]:
     import onnx
 
     graph = onnx.load(str(path), load_external_data=False).graph
-    nodes = list(_nodes(graph))
+    nodes = list(all_nodes(graph))
     dequantized = _dequantized(nodes)
     inside, outside = Counter[str](), Counter[str]()
     for node in nodes:
@@ -71,15 +72,6 @@ def _dequantized(nodes: Iterable[onnx.NodeProto]) -> set[str]:
         ):
             found.update(node.output)
     return found
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes, those of the branches and loop bodies too, which no quantizer here enters."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _nodes(attribute.g)
 
 
 def _share_in_8_bits(tensors: Iterable[onnx.TensorProto]) -> float:

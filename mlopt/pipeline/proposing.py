@@ -10,7 +10,7 @@ from mlopt.decision import fastest
 from mlopt.decision.constraints import violations
 from mlopt.decision.noninferiority import keeps_quality, loses_too_much
 from mlopt.machine import usable_cpus
-from mlopt.pipeline.space import Maker, suffix_of
+from mlopt.pipeline.space import Maker
 from mlopt.recipe.schema import RUNNER
 from mlopt.runners import RUNNERS
 from mlopt.search import Chain, FixedList, Proposer, Stage, TuningRace
@@ -120,18 +120,5 @@ def with_setting(candidate: PlannedCandidate, name: str, value: Any) -> PlannedC
     settings = changed.resolve(usable_cpus()).model_dump(mode="json")
     if settings == candidate.settings:
         return None
-    return renamed(candidate, {**candidate.choices, name: value}).model_copy(
-        update={"settings": settings}
-    )
-
-
-def renamed(candidate: PlannedCandidate, choices: dict[str, Any]) -> PlannedCandidate:
-    """A candidate with other choices, and with the name that says them."""
-    head, at, provider = candidate.name.partition("@")
-    return candidate.model_copy(
-        update={
-            "name": head.partition("[")[0] + suffix_of(choices) + at + provider,
-            "choices": choices,
-            "role": "candidate",
-        }
-    )
+    chosen = candidate.with_choices({**candidate.choices, name: value})
+    return chosen.model_copy(update={"settings": settings})

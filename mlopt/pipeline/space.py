@@ -14,7 +14,7 @@ from mlopt.recipe import Recipe, find_recipe, list_recipes
 from mlopt.recipe.schema import RUNNER, Expansion
 from mlopt.runners import RUNNERS
 from mlopt.search._tpe import why_unavailable
-from mlopt.types.candidate import PlannedCandidate, Role
+from mlopt.types.candidate import PlannedCandidate, Role, suffix_of
 from mlopt.types.passes import Brought
 from mlopt.types.plan import Refinement, SearchPlan
 
@@ -259,13 +259,6 @@ def maker_of(loaded: LoadedProject) -> Maker:
 def _identity(candidate: PlannedCandidate) -> str:
     """What a candidate is, whatever it is called."""
     return candidate.model_dump_json(include={"steps", "provider", "runner", "settings"})
-
-
-def suffix_of(choices: Mapping[str, Any]) -> str:
-    """What choices add to the name of a recipe."""
-    if not choices:
-        return ""
-    return "[" + ",".join(f"{name}={value}" for name, value in choices.items()) + "]"
 
 
 def _require_providers(names: Sequence[str]) -> None:

@@ -156,11 +156,14 @@ def _background(run: Run) -> Background:
 
 
 def _context(run: Run) -> str:
+    what = "candidates"
+    if not run.plan.refinement.is_empty:
+        what = "first candidates, the way to propose more,"
     names = listing([f"`{w.name}`" for w in workloads(run)])
     return (
         f"Which deployable form of {code(run.plan.project)} should we ship, and what do we give up? "
         f"{counts(run)}, under {names}, on {prose(run.environment.cpu)} with "
-        f"{plural(run.environment.cpus, 'processor')}. Budget, candidates and selection rule were "
+        f"{plural(run.environment.cpus, 'processor')}. Budget, {what} and selection rule were "
         "fixed before anything was measured."
     )
 

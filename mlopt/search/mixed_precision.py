@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from mlopt.errors import MloptError
 from mlopt.passes import PASSES
@@ -147,14 +146,7 @@ class MixedPrecision:
             options={**quantizer.options, EXCLUDE: excluded},
         )
         choices = {**self._start.choices, KEPT_IN_FLOAT: len(layers)}
-        return self._start.model_copy(
-            update={
-                "name": _named(self._start.name, choices),
-                "role": "candidate",
-                "steps": tuple(steps),
-                "choices": choices,
-            }
-        )
+        return self._start.with_choices(choices).model_copy(update={"steps": tuple(steps)})
 
 
 def quantizer_of(steps: Sequence[Step]) -> int | None:
@@ -166,13 +158,6 @@ def quantizer_of(steps: Sequence[Step]) -> int | None:
         if kind.consumes == "onnx" and EXCLUDE in kind.model_fields
     ]
     return found[-1] if found else None
-
-
-def _named(name: str, choices: Mapping[str, Any]) -> str:
-    """A candidate's name with other choices: ``int8-static[float=3]@openvino``."""
-    head, at, provider = name.partition("@")
-    listed = ",".join(f"{option}={value}" for option, value in choices.items())
-    return f"{head.partition('[')[0]}[{listed}]{at}{provider}"
 
 
 def kept_in_float(plan: PlannedCandidate) -> int:

@@ -1,6 +1,7 @@
 """What is deployed, timed and compared."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from mlopt.types.record import Record
 
@@ -46,3 +47,16 @@ class PlannedCandidate(Record):
     steps: tuple[Step, ...] = ()
     choices: dict[str, Any] = {}
     settings: dict[str, Any] = {}
+
+    def with_choices(self, choices: Mapping[str, Any]) -> Self:
+        """A candidate with other choices, and the name that says them: ``int8[float=3]@openvino``."""
+        head, at, provider = self.name.partition("@")
+        name = head.partition("[")[0] + suffix_of(choices) + at + provider
+        return self.model_copy(update={"name": name, "choices": dict(choices), "role": "candidate"})
+
+
+def suffix_of(choices: Mapping[str, Any]) -> str:
+    """What choices add to the name of a recipe."""
+    if not choices:
+        return ""
+    return "[" + ",".join(f"{name}={value}" for name, value in choices.items()) + "]"

@@ -11,7 +11,7 @@ import yaml
 
 from mlopt import api
 from mlopt.machine import usable_cpus
-from mlopt.pipeline.proposing import renamed, with_setting
+from mlopt.pipeline.proposing import with_setting
 from mlopt.pipeline.space import Space, candidate_space
 from mlopt.project import load_project
 from mlopt.providers import available_providers
@@ -94,7 +94,7 @@ def candidate(provider: str = "cpu", **choices: Any) -> PlannedCandidate:
     plain = PlannedCandidate(
         name=name, role="candidate", recipe="int8-static", provider=provider, runner="onnxruntime"
     )
-    return renamed(plain, choices) if choices else plain
+    return plain.with_choices(choices)
 
 
 def test_a_setting_stands_in_the_name_beside_the_choices_there_are() -> None:
