@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from mlopt.decision import choose, fastest
@@ -166,7 +166,7 @@ def _measure(
     ]
     if not untimed:
         return
-    rivals = _rivals(recorder.run)
+    rivals = _rivals(recorder.run, artifacts)
     with recorder.timing("time"):
         tools.timer.time(
             {n: artifacts[n] for n in dict.fromkeys((baseline, *rivals, *untimed))},
@@ -196,9 +196,12 @@ def _may_be_timed(recorder: Recorder, name: str) -> bool:
     return result.failure is None and not result.is_timed
 
 
-def _rivals(run: Run) -> list[str]:
-    """The fastest that may ship so far: whoever is proposed later is timed beside them."""
-    return [one.name for one in fastest(run)[:RIVALS]]
+def _rivals(run: Run, built: Container[str]) -> list[str]:
+    """The fastest that may ship so far: whoever is proposed later is timed beside them.
+
+    A run that goes on knows some that it has not come to again: those are not built yet.
+    """
+    return [one.name for one in fastest(run) if one.name in built][:RIVALS]
 
 
 def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlopt.pipeline.execute import _rivals
 from mlopt.pipeline.proposing import _walk
 from mlopt.search.mixed_precision import MixedPrecision
 from mlopt.types.candidate import PlannedCandidate, Step
@@ -124,3 +125,14 @@ def test_a_walk_ends_where_the_whole_interval_lies_within_the_margin() -> None:
     assert asked == [2, 3]
     assert isinstance(proposer, MixedPrecision)
     assert "with 3 of 4 layers" in proposer.notes[0]
+
+
+def test_only_what_is_built_again_goes_on_beside_newcomers_when_a_run_is_resumed() -> None:
+    known = (FLOAT, seen("int8-static", 0.5, 0.0), seen("int8-nncf", 0.4, 0.0))
+    run = Run.model_construct(candidates=known, plan=PLAN)
+    assert _rivals(run, {"fp32", "int8-static", "int8-nncf"}) == [
+        "int8-nncf",
+        "int8-static",
+        "fp32",
+    ]
+    assert _rivals(run, {"fp32", "int8-static"}) == ["int8-static", "fp32"]
