@@ -1,7 +1,8 @@
 """Candidates that can no longer be chosen leave the race, and leave its time to the others.
 
-A candidate is dominated when another one that may ship loses no more of any metric, is no larger,
-and is faster for certain. What remains of it has fewer samples, and is reported as it is.
+The rule takes the fastest of those that may ship, so whoever is slower for certain than one of them is
+out. One that loses less of some metric stays until its latency has an interval: a reader may want that
+trade. What remains of a candidate has fewer samples, and is reported as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from mlopt.profiling.samples import Samples
 from mlopt.profiling.stopping import Referee, Ruling, Seen
 from mlopt.types.budget import BudgetLine
 from mlopt.types.measurement import Quality
+from mlopt.types.plan import Plan
 from mlopt.types.run import CandidateResult
+from mlopt.types.workload import Workload
 
 
 class Margin(NamedTuple):
@@ -33,10 +36,17 @@ class Margin(NamedTuple):
     error: float
 
 
-MARGINS = (Margin(1.1, 3, 1e-4), Margin(1.5, 1, 1e-3))
+MARGINS = (Margin(1.1, 3, 1e-4), Margin(1.2, 2, 1e-4), Margin(1.5, 1, 1e-3))
 """Ten times what a launch alone shifts, in three lives of a process; with ten candidates looked at ten
-times each, one race in a hundred loses a candidate that is less than 1.1 times slower. Fifty times what
-a launch shifts shows in one, where every one of its twelve rounds agrees."""
+times each, one race in a hundred loses a candidate that is less than 1.1 times slower. Twenty times that
+shows in two lives, and fifty times in one, where every one of its twelve rounds agrees."""
+
+LEAST_LAUNCHES = 3
+"""Of one that loses less of a metric than its rival: below that, no interval is worth reading."""
+
+
+LEVELS = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99}
+"""Of the quantiles that a budget line may be about; the other latency is the mean."""
 
 
 class Standing(NamedTuple):
@@ -49,7 +59,6 @@ class Standing(NamedTuple):
     """
 
     losses: tuple[float, ...]
-    size_bytes: int
     may_ship: bool
     may_leave: bool
 
@@ -70,6 +79,7 @@ class Race:
         """
         self._referee = referee
         self._standings = standings
+        self._budget = budget
         self._open = all(line.is_latency or line.quantity == "size_bytes" for line in budget)
 
     def after_launch(self, seen: Seen, launches: int) -> Ruling:
@@ -88,12 +98,12 @@ class Race:
 
     def _dominates(self, one: str, other: str, seen: Seen) -> bool:
         standings = self._standings[one], self._standings[other]
-        return one != other and dominates(*standings, seen[one], seen[other])
+        return one != other and dominates(*standings, seen[one], seen[other], self._budget)
 
 
 def reason_to_leave(rival: str) -> str:
     """What a run says of a candidate that left because of ``rival``."""
-    return f"certainly slower than {rival}, which loses no more accuracy and is no larger"
+    return f"certainly slower than {rival}, which may ship"
 
 
 def dominates(
@@ -101,6 +111,7 @@ def dominates(
     theirs: Standing,
     our_samples: Mapping[int, Samples],
     their_samples: Mapping[int, Samples],
+    budget: Sequence[BudgetLine],
 ) -> bool:
     """Whether one candidate leaves another no chance to be chosen.
 
@@ -109,29 +120,50 @@ def dominates(
         theirs: What is known of the other.
         our_samples: Of the one, by batch size.
         their_samples: Of the other; one that was not timed yet is not judged.
+        budget: Its lines about latency are what the one must seem to keep.
     """
+    loses_less = any(a > b for a, b in zip(ours.losses, theirs.losses, strict=True))
+    least = LEAST_LAUNCHES if loses_less else 1
     return (
         theirs.may_leave
         and bool(their_samples)
         and ours.may_ship
-        and ours.size_bytes <= theirs.size_bytes
-        and all(a <= b for a, b in zip(ours.losses, theirs.losses, strict=True))
         and all(
-            size in our_samples and clearly_slower(samples, our_samples[size])
+            size in our_samples and clearly_slower(samples, our_samples[size], least)
             for size, samples in their_samples.items()
         )
+        and all(_seems_kept(line, our_samples) for line in budget if line.is_latency)
     )
 
 
-def clearly_slower(slow: Samples, fast: Samples) -> bool:
-    """Whether more than half of all rounds would show ``slow`` slower by one of :data:`MARGINS`."""
+def _seems_kept(line: BudgetLine, samples: Mapping[int, Samples]) -> bool:
+    """Whether what was seen of a latency is within its limit; a workload not timed keeps nothing."""
+    found = [
+        one for size, one in samples.items() if Workload(batch_size=size).name == line.workload
+    ]
+    return any(_seen_ms(line, one) <= line.limit for one in found if one)
+
+
+def _seen_ms(line: BudgetLine, samples: Samples) -> float:
+    level = LEVELS.get(line.quantity)
+    return float(samples.ns.mean() if level is None else np.quantile(samples.ns, level)) / 1e6
+
+
+def clearly_slower(slow: Samples, fast: Samples, least_launches: int = 1) -> bool:
+    """Whether more than half of all rounds would show ``slow`` slower by one of :data:`MARGINS`.
+
+    Args:
+        slow: Of the one that may be slower.
+        fast: Of the other.
+        least_launches: That both must have been in.
+    """
     pairs = _common_medians(slow, fast)
     launches = len({launch for launch, _ in pairs})
     ratios = np.array([a / b for a, b in pairs.values()])
     for margin in MARGINS:
         slower = int((ratios > margin.factor).sum())
         chance = stats.mcnemar_one_sided(gained=len(ratios) - slower, lost=slower)
-        if launches >= margin.launches and chance < margin.error:
+        if launches >= max(least_launches, margin.launches) and chance < margin.error:
             return True
     return False
 
@@ -147,14 +179,15 @@ def _common_medians(first: Samples, second: Samples) -> dict[tuple[int, int], tu
     }
 
 
-def standing_of(result: CandidateResult, quality: Quality, allow_fallback: bool) -> Standing:
+def standing_of(result: CandidateResult, quality: Quality, plan: Plan) -> Standing:
     """What is known of a candidate that was built and scored.
 
     Args:
         result: As it stands in the run.
         quality: What it answers on the selection split.
-        allow_fallback: Whether nodes may run on another provider.
+        plan: Says how large it may be, and whether nodes may run on another provider.
     """
+    sizes = [line for line in plan.budget if line.quantity == "size_bytes"]
     judged = [metric for metric in quality.metrics if metric.max_drop is not None]
     losses = tuple(-m.delta.value if m.higher_is_better else m.delta.value for m in judged)
     within = all(
@@ -164,9 +197,9 @@ def standing_of(result: CandidateResult, quality: Quality, allow_fallback: bool)
     )
     return Standing(
         losses=losses,
-        size_bytes=result.size_bytes or 0,
         may_ship=within
+        and all((result.size_bytes or 0) <= line.limit for line in sizes)
         and result.plan.role != "reference"
-        and (allow_fallback or not result.fell_back),
+        and (plan.allow_fallback or not result.fell_back),
         may_leave=result.plan.role == "candidate",
     )

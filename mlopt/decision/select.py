@@ -18,10 +18,10 @@ SELECTION_RULE = (
     "INCONCLUSIVE one; then the smallest p50 at the first workload; then, among those whose p50 "
     "cannot be told from the smallest (the interval of the paired ratio contains 1), the fewest "
     "steps, then the smallest artifact. A candidate leaves the trial early when another one that may "
-    "ship loses no more of any metric, is no larger, and was over 1.1 times faster in so many rounds "
-    "of three launches that chance is ruled out; over 1.5 times, one launch is enough. The chosen "
-    "one is measured again, with fresh launches and on the holdout; the verdict is that of the "
-    "second measurement."
+    "ship was over 1.1 times faster in so many rounds of three launches that chance is ruled out; "
+    "where it loses no less of any metric, over 1.2 times in two launches or over 1.5 times in one "
+    "are enough. The chosen one is measured again, with fresh launches and on the holdout; the "
+    "verdict is that of the second measurement."
 )
 
 Ratio = Callable[[str, str], Estimate]

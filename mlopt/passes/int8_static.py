@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -46,7 +45,8 @@ class Int8Static(Pass):
         operators: ``all`` that ONNX Runtime can quantize, which suits convolutional networks; or
             ``products``: convolutions, and matrix products with weights, alone. What the latter make
             stays in float, and so do products of two activations. It suits transformers, whose
-            outliers are in sums and normalizations.
+            outliers are in sums and normalizations. ``auto`` takes ``products`` where the graph
+            multiplies activations with each other, as an attention does.
         exclude: Names of nodes that stay in float.
     """
 
@@ -63,7 +63,7 @@ class Int8Static(Pass):
     activations: Literal["auto", "uint8", "int8"] = "auto"
     per_channel: bool = True
     reduce_range: bool | Literal["auto"] = "auto"
-    operators: Literal["all", "products"] = "all"
+    operators: Literal["auto", "all", "products"] = "auto"
     exclude: tuple[str, ...] = ()
 
     def resolve(self, cpu_flags: frozenset[str]) -> Self:
@@ -85,18 +85,31 @@ class Int8Static(Pass):
         preparation = preprocess(artifact.main_file, prepared)
         reader = StreamingReader(artifact.manifest.inputs, context, self.samples)
         target = context.workspace / "model.onnx"
+        of_activations = products_of_activations(prepared)
+        products_only = self.operators == "products" or (
+            self.operators == "auto" and bool(of_activations)
+        )
+        in_float = [
+            *self.exclude,
+            *inserted_nodes(prepared),
+            *(of_activations if products_only else ()),
+        ]
         context.emit(f"calibrating on {reader.examples} examples")
         quantize_static(
             str(prepared),
             str(target),
             reader,
             use_external_data_format=artifact.manifest.size_bytes > EXTERNAL_DATA_FROM_BYTES,
-            **self._options(self._in_float(prepared)),
+            **self._options(in_float, products_only=products_only),
         )
-        if self.operators == "products":
+        if products_only:
             restore_float_readers(target)
         facts = describe_quantization(target)
-        facts |= {"calibration_examples": reader.examples, "preparation": preparation}
+        facts |= {
+            "operators": "products" if products_only else "all",
+            "calibration_examples": reader.examples,
+            "preparation": preparation,
+        }
         return Draft(
             main="model.onnx",
             inputs=artifact.manifest.inputs,
@@ -104,17 +117,16 @@ class Int8Static(Pass):
             facts=facts,
         )
 
-    def _in_float(self, prepared: Path) -> list[str]:
-        """Names of the nodes that stay in float, whatever their type."""
-        of_activations = products_of_activations(prepared) if self.operators == "products" else []
-        return [*self.exclude, *inserted_nodes(prepared), *of_activations]
+    def _options(self, in_float: list[str], *, products_only: bool) -> dict[str, Any]:
+        """The parameters as ONNX Runtime's quantizer takes them.
 
-    def _options(self, in_float: list[str]) -> dict[str, Any]:
-        """The parameters as ONNX Runtime's quantizer takes them."""
+        Args:
+            in_float: Names of the nodes that stay in float.
+            products_only: Whether other operators than products do so too.
+        """
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
 
         types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
-        products = self.operators == "products"
         methods = {
             "minmax": CalibrationMethod.MinMax,
             "entropy": CalibrationMethod.Entropy,
@@ -128,7 +140,7 @@ class Int8Static(Pass):
             "weight_type": QuantType.QInt8,
             "nodes_to_exclude": in_float,
             "calibrate_method": methods[self.calibration],
-            "op_types_to_quantize": [*PRODUCTS, *CONVOLUTIONS] if products else None,
+            "op_types_to_quantize": [*PRODUCTS, *CONVOLUTIONS] if products_only else None,
             "extra_options": {
                 # One batch at a time: its activations are reduced to a range or a histogram before
                 # the next one runs. (CalibMaxIntermediateOutputs drops what it clears unread.)
@@ -136,7 +148,7 @@ class Int8Static(Pass):
                 "CalibPercentile": self.percentile,
                 "CalibTensorRangeSymmetric": self.activations == "int8",
                 # A convolution has no kernel from 8 bits to float.
-                "OpTypesToExcludeOutputQuantization": list(PRODUCTS) if products else [],
+                "OpTypesToExcludeOutputQuantization": list(PRODUCTS) if products_only else [],
             },
         }
 

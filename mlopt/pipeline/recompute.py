@@ -31,8 +31,7 @@ PHASES = {"selection": "selection", "confirmation": "holdout"}
 NOT_ITS_SAMPLES = "its samples are not those that the run was made of"
 WHEN = "recorded while the run was made: times and what the machine was like cannot be recomputed"
 NO_REASON = (
-    "the name of a rival of the same trial that is certainly faster in the samples, loses no more "
-    "accuracy and is no larger"
+    "the name of a rival of the same trial that may ship and is certainly faster in the samples"
 )
 ONCE = "recorded while the run was made: it stands nowhere else"
 _NOT_KEPT = (
@@ -104,10 +103,10 @@ def _left_because(
         if found is not None:
             fast[one.workload.batch_size] = found
     standings = (
-        standing_of(rival, qualities[0], plan.allow_fallback),
-        standing_of(result, qualities[1], plan.allow_fallback),
+        standing_of(rival, qualities[0], plan),
+        standing_of(result, qualities[1], plan),
     )
-    if slow and dominates(*standings, fast, slow):
+    if slow and dominates(*standings, fast, slow, plan.budget):
         ledger.expect(place, reason)
     else:
         ledger.contradict(place, reason, NO_REASON)

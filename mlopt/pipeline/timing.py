@@ -209,10 +209,7 @@ class Timer:
         )
         if phase == "confirm":
             return by_precision
-        standings = {
-            name: standing_of(run.candidate(name), qualities[name], plan.allow_fallback)
-            for name in heat
-        }
+        standings = {name: standing_of(run.candidate(name), qualities[name], plan) for name in heat}
         return Race(by_precision, standings, plan.budget)
 
     def _record(

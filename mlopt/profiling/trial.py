@@ -18,6 +18,9 @@ from mlopt.profiling.launch import Contestant, Launch, Observed, Setting
 from mlopt.profiling.stopping import Referee, Ruling
 from mlopt.types.measurement import LaunchVitals
 
+SCREENED = 6
+"""With more candidates than these the first launch has half of the time: many leave after it."""
+
 Progress = Callable[[str, float, float | None], None]
 
 
@@ -168,7 +171,10 @@ class _Trial:
         """
         assert self.setting.deadline is not None
         opened_s = time.monotonic() - began
-        each = (self.setting.deadline - began) / (self.setting.schedule.launches - launch)
+        left_s = self.setting.deadline - began
+        each = left_s / (self.setting.schedule.launches - launch)
+        if self.begun == 1 and self.referee is not None and len(heat.workers) > SCREENED:
+            each = max(each, left_s / 2)
         affordable = int((each - opened_s) / max(heat.round_s, 1e-6))
         least, most = self.setting.least_rounds, self.setting.schedule.rounds
         return min(most, max(least, affordable))

@@ -31,10 +31,8 @@ def samples(
     return found
 
 
-def standing(
-    loss: float = 0.0, size: int = 100, ships: bool = True, leaves: bool = True
-) -> Standing:
-    return Standing((loss,), size, ships, leaves)
+def standing(loss: float = 0.0, ships: bool = True, leaves: bool = True) -> Standing:
+    return Standing((loss,), ships, leaves)
 
 
 def leaving(
@@ -68,13 +66,20 @@ def test_the_baseline_stays_for_the_ratios_and_may_dominate() -> None:
     assert leaving({"base": 2.0, "fast": 1.0}) == set()
 
 
-@pytest.mark.parametrize(
-    "other",
-    [standing(loss=-0.01), standing(size=99)],
-    ids=["loses less of the metric", "is smaller"],
-)
-def test_a_slower_candidate_that_is_better_at_something_stays(other: Standing) -> None:
-    assert leaving({"fast": 1.0, "slow": 2.0}, {"slow": other}) == set()
+def test_one_that_loses_less_stays_until_its_latency_has_an_interval() -> None:
+    exact = {"slow": standing(loss=-0.01)}
+    assert leaving({"fast": 1.0, "slow": 2.0}, exact, launches=2) == set()
+    assert leaving({"fast": 1.0, "slow": 2.0}, exact, launches=3) == {"slow"}
+
+
+@pytest.mark.parametrize("line", ["p50 <= 0.9 ms", "p99 <= 0.9 ms", "mean <= 0.9 ms"])
+def test_what_seems_to_break_the_budget_sends_nobody_home(line: str) -> None:
+    assert leaving({"fast": 1.0, "slow": 2.0}, budget=(line,)) == set()
+    assert leaving({"fast": 0.8, "slow": 2.0}, budget=(line,)) == {"slow"}
+
+
+def test_a_latency_that_was_not_timed_is_not_kept() -> None:
+    assert leaving({"fast": 1.0, "slow": 2.0}, budget=("p99 <= 5 ms @ batch-8",)) == set()
 
 
 def test_what_may_not_ship_sends_nobody_home() -> None:
@@ -86,7 +91,10 @@ def test_a_small_difference_is_no_reason_to_leave() -> None:
 
 
 def test_nobody_leaves_before_the_spread_between_launches_can_be_seen() -> None:
-    assert leaving({"fast": 1.0, "slow": 1.3}, launches=2) == set()
+    assert leaving({"fast": 1.0, "slow": 1.15}, launches=2) == set()
+    assert leaving({"fast": 1.0, "slow": 1.15}, launches=3) == {"slow"}
+    assert leaving({"fast": 1.0, "slow": 1.3}, launches=1) == set()
+    assert leaving({"fast": 1.0, "slow": 1.3}, launches=2) == {"slow"}
 
 
 def test_who_is_far_behind_leaves_after_one_launch() -> None:
@@ -118,6 +126,6 @@ def test_noise_alone_sends_nobody_home() -> None:
 
 
 def test_rounds_that_only_one_of_them_saw_do_not_count() -> None:
-    slow, fast = samples(1.3, launches=2), samples(1.0, launches=5)
+    slow, fast = samples(1.15, launches=2), samples(1.0, launches=5)
     assert not clearly_slower(slow, fast)
-    assert clearly_slower(samples(1.3, launches=3), fast)
+    assert clearly_slower(samples(1.15, launches=3), fast)

@@ -88,12 +88,23 @@ def test_in_a_transformer_products_with_weights_are_in_8_bits_and_no_others(
     bench: Bench,
 ) -> None:
     source = artifact_of(bench, model_of(graph_of(BLOCK, TOKENS, **WEIGHTS)))
-    products = bench.apply("int8_static", source, operators="products")
-    everything = bench.apply("int8_static", source)
+    products = bench.apply("int8_static", source)
+    everything = bench.apply("int8_static", source, operators="all")
 
+    assert (facts(products)["operators"], facts(everything)["operators"]) == ("products", "all")
     assert facts(products)["quantized"] == {"MatMul": 2}
     assert facts(products)["left_in_float"] == {"MatMul": 2}
     assert nodes_of(products)["Add_7"].input[1] == "h"
     x = normal(9, 20, *TOKENS[1:])
     (wanted,), (close,), (far,) = (answers(one, x) for one in (source, products, everything))
     assert 0 < np.abs(close - wanted).mean() < 0.5 * np.abs(far - wanted).mean()
+
+
+def test_without_products_of_activations_all_that_can_be_is_in_8_bits(bench: Bench) -> None:
+    nodes: list[Node] = [("MatMul", "x w", "a"), ("Add", "a x", "y")]
+    source = artifact_of(bench, model_of(graph_of(nodes, TOKENS, w=WEIGHTS["w"])))
+
+    quantized = bench.apply("int8_static", source)
+
+    assert facts(quantized)["operators"] == "all"
+    assert {"a", "x"}.isdisjoint(nodes_of(quantized)["Add_1"].input)

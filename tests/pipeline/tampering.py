@@ -215,7 +215,7 @@ TAMPERINGS = (
         "why a candidate left, which its samples do not show",
         set_to(
             f"/candidates/{CANDIDATE}/selection/left_because",
-            "certainly slower than fp32, which loses no more accuracy and is no larger",
+            "certainly slower than fp32, which may ship",
         ),
         _RUN,
         f"/candidates/{CANDIDATE}/selection/left_because",
