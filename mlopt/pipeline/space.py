@@ -141,7 +141,9 @@ class _Finder:
                 )
             if composite.mixed_precision:
                 member = member.model_copy(update={"mixed_precision": True})
-            self._add(member, providers, is_named=False, is_whole=False)
+            where = [n for n in providers if not member.providers or n in member.providers]
+            if where:
+                self._add(member, tuple(where), is_named=False, is_whole=False)
         self._tune |= {name: tuple(values) for name, values in composite.tune.items()}
 
     def _add(

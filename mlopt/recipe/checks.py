@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlopt.errors import Problems, did_you_mean
+from mlopt.errors import ConfigError, Problems, did_you_mean
 from mlopt.passes import PASSES
+from mlopt.providers import resolve_provider
 from mlopt.recipe.schema import RUNNER, Recipe, is_choice
 from mlopt.runners import RUNNERS
 from mlopt.types.artifact import Format
@@ -17,15 +18,15 @@ MOST_EXPANSIONS = 256
 
 def check_recipe(recipe: Recipe, problems: Problems) -> None:
     """Notes everything that is wrong with a recipe whose form is right."""
+    _check_providers(recipe, problems)
     if recipe.tries:
         _check_composite(recipe, problems)
         return
     if not recipe.steps:
         problems.add("steps", "are missing: list passes, or name recipes under 'tries'.")
         return
-    for key, value in {"tune": recipe.tune, "providers": recipe.providers}.items():
-        if value:
-            problems.add(key, "belongs to a recipe with 'tries'. Remove it, or list recipes there.")
+    if recipe.tune:
+        problems.add("tune", "belongs to a recipe with 'tries'. Remove it, or list recipes there.")
     _check_settings(recipe.session, "session", problems)
     _check_steps(recipe, problems)
 
@@ -38,6 +39,14 @@ def _check_composite(recipe: Recipe, problems: Problems) -> None:
         problems.add("tries", f"'{recipe.name}' names itself. Remove it.")
     for name, values in recipe.tune.items():
         _check_settings({name: values}, "tune", problems)
+
+
+def _check_providers(recipe: Recipe, problems: Problems) -> None:
+    for name in recipe.providers:
+        try:
+            resolve_provider(name)
+        except ConfigError as e:
+            problems.add("providers", str(e))
 
 
 def _check_settings(settings: dict[str, Any], place: str, problems: Problems) -> None:

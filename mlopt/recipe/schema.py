@@ -50,8 +50,9 @@ class Recipe(Record):
         search: Explore the choices with optuna; default: try every combination.
         mixed_precision: Where INT8 loses too much, look for the fewest nodes that must stay in float.
         tries: Names of recipes, in place of ``steps``: all of them race, on every provider.
-        providers: For ``tries``: those that are tried where they can be used and the project names
-            none.
+        providers: Where it pays to try the recipe, when another one's ``tries`` name it; default:
+            everywhere. Beside ``tries``: those that are tried where they can be used and the
+            project names none.
         tune: For ``tries``: session settings, each a list, that the fastest candidates are tried
             with at the end.
     """

@@ -139,11 +139,13 @@ def refusals(run: Run) -> list[Refusal]:
 
 
 def counts(run: Run) -> str:
-    """``mlopt planned 4 candidates and measured 3 of them``, the reference left out."""
+    """``mlopt considered 4 candidates and measured 3 of them``, the reference left out."""
     own = [c for c in run.candidates if c.plan.role != "reference"]
     failed = sum(c.failure is not None for c in own)
     seen = sum(c.plan.role != "reference" for c in timed(run))
-    text = f"mlopt planned {plural(len(own), 'candidate')} and measured {seen} of them side by side"
+    text = (
+        f"mlopt considered {plural(len(own), 'candidate')} and measured {seen} of them side by side"
+    )
     return f"{text} ({failed} failed)" if failed else text
 
 

@@ -22,7 +22,7 @@ from mlopt.report.canvas import (
 from mlopt.report.evidence import first_measurement, workloads
 from mlopt.report.labels import Box, Label, place_labels
 from mlopt.report.quality import amount, is_share, metric_result
-from mlopt.report.text import change, shortened
+from mlopt.report.text import change, drawable, shortened
 from mlopt.types.budget import BudgetLine
 from mlopt.types.estimate import Estimate
 from mlopt.types.run import CandidateResult, Run
@@ -84,7 +84,12 @@ def scene_of(run: Run, results: Sequence[CandidateResult]) -> Scene | None:
             continue
         margin = margin if scored.max_drop is None else scored.max_drop * factor
         points.append(
-            Point(result.name, kind_of(run, result), seen.p50_ms, scored.delta.scaled(factor))
+            Point(
+                result.name,
+                kind_of(run, result),
+                drawable(seen.p50_ms),
+                scored.delta.scaled(factor),
+            )
         )
     upwards = run.plan.margins[0].higher_is_better
     return Scene(points, name, share, margin, upwards) if points else None

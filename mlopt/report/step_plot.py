@@ -9,7 +9,7 @@ from mlopt.report.canvas import INK, LOOKS, Look, kind_of, new_figure, svg_bytes
 from mlopt.report.evidence import first_measurement, workloads
 from mlopt.report.step_deltas import DELTAS_WIDTH, delta_of, draw_deltas
 from mlopt.report.steps import Form, step_trees
-from mlopt.report.text import NONE, counted, shortened, significant
+from mlopt.report.text import NONE, counted, drawable, shortened, significant
 from mlopt.types.estimate import Estimate
 from mlopt.types.run import Run
 
@@ -136,7 +136,7 @@ def _exact(title: str, numbers: list[int | None], write: Callable[[int], str]) -
 
 def _p50(run: Run, form: Form) -> Estimate | None:
     seen = None if form.result is None else first_measurement(run, form.result.selection)
-    return None if seen is None else seen.p50_ms
+    return None if seen is None else drawable(seen.p50_ms)
 
 
 def _draw_bars(axes: Axes, run: Run, rows: list[Row], bars: Bars) -> None:

@@ -30,7 +30,7 @@ def fixed(value: float, decimals: int, *, signed: bool = False) -> str:
 
 
 def interval(estimate: Estimate | None, *, least: int = 0) -> str:
-    """An estimate of something positive, as ``0.42 (0.40 to 0.44)``.
+    """An estimate of something positive, as ``0.42 (0.40 to 0.44)``, or as ``0.42 (hardly known)``.
 
     The decimals follow from the width of the interval.
 
@@ -44,6 +44,8 @@ def interval(estimate: Estimate | None, *, least: int = 0) -> str:
         return upper_bound(estimate.high)
     if estimate.low is None or estimate.high is None:
         return fixed(estimate.value, max(least, _decimals(estimate.value, 3)))
+    if estimate.is_hardly_known and estimate.value > 0:
+        return f"{fixed(estimate.value, max(least, _decimals(estimate.value, 2)))} (hardly known)"
     decimals = max(least, _decimals(estimate.value, 2))
     half = (estimate.high - estimate.low) / 2
     if half > 0:
@@ -53,6 +55,11 @@ def interval(estimate: Estimate | None, *, least: int = 0) -> str:
         if half >= 30 and estimate.value >= 1000:
             estimate = _to_tens(estimate)
     return _joined(estimate, min(decimals, 6), signed=False)
+
+
+def drawable(estimate: Estimate) -> Estimate:
+    """What a plot shows of a positive quantity: no ends where they would fill it."""
+    return Estimate(value=estimate.value) if estimate.is_hardly_known else estimate
 
 
 def change(estimate: Estimate | None) -> str:

@@ -2,6 +2,9 @@
 
 from mlopt.types.record import Record
 
+HARDLY_KNOWN = 10.0
+"""Of a positive quantity: ends of an interval that are a larger factor apart say next to nothing."""
+
 
 class Estimate(Record):
     """A value with its two-sided 95% interval.
@@ -20,6 +23,13 @@ class Estimate(Record):
     def has_interval(self) -> bool:
         """Whether both ends are known."""
         return self.low is not None and self.high is not None
+
+    @property
+    def is_hardly_known(self) -> bool:
+        """Whether this is a positive quantity that may be anything: after two launches, mostly."""
+        return (
+            self.low is not None and self.high is not None and self.high > HARDLY_KNOWN * self.low
+        )
 
     def over(self, other: "Estimate") -> "Estimate":
         """The quotient of two positive quantities, with the widest interval that both allow."""

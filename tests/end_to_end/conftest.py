@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 LAUNCHES, ROUNDS = 3, 6
@@ -55,8 +56,9 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
     place = tmp_path_factory.mktemp("sample")
     shutil.copytree(SAMPLE, place / "digits_resnet", ignore=shutil.ignore_patterns("__pycache__"))
     file = place / "digits_resnet" / "mlopt.yaml"
-    shorter = f"  launches: {LAUNCHES}\n  rounds: {ROUNDS}\n  max_seconds: "
-    file.write_text(file.read_text().replace("  max_seconds: ", shorter))
+    shorter = {"launches": LAUNCHES, "rounds": ROUNDS, "max_seconds": 45}
+    project = yaml.safe_load(file.read_text()) | {"measurement": shorter}
+    file.write_text(yaml.safe_dump(project))
     quick = [part for name in RECIPES for part in ("--recipe", name)]
     finished = mlopt(["optimize", "digits_resnet", "--json", *quick], place)
     document = json.loads(finished.out)

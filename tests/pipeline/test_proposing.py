@@ -56,6 +56,20 @@ def test_a_composite_tries_the_providers_that_it_names_and_that_are_there(
     assert missing == ("openvino" not in there)
 
 
+def test_a_recipe_is_tried_where_it_pays_and_elsewhere_only_by_its_name(
+    onnx_project: Callable[..., Path],
+) -> None:
+    own = {"summary": "s", "when": "w.", "steps": [{"pass": "int8_dynamic"}]}
+    project = with_recipe(onnx_project(recipes=["race"], providers=["cpu"]), **RACE)
+    race = RACE | {"tries": ["here", "there"]}
+    for name, providers in {"here": ["cpu"], "there": ["cuda"]}.items():
+        with_recipe(project, name=name, providers=providers, **own)
+    assert {c.recipe for c in space_of(with_recipe(project, **race)).candidates} == {"fp32", "here"}
+    settings = yaml.safe_load((project / "mlopt.yaml").read_text()) | {"recipes": ["there"]}
+    (project / "mlopt.yaml").write_text(yaml.safe_dump(settings))
+    assert {c.recipe for c in space_of(project).candidates} == {"fp32", "there"}
+
+
 def test_a_project_that_names_its_providers_is_obeyed(onnx_project: Callable[..., Path]) -> None:
     race = RACE | {"providers": ["cpu", "openvino"]}
     space = space_of(with_recipe(onnx_project(recipes=["race"], providers=["cpu"]), **race))

@@ -63,7 +63,7 @@ def test_choices_are_known_by_their_labels_and_can_be_made_one_by_one() -> None:
             {"steps": [EXPORT], "tune": {"intra_op_threads": [1]}},
             "tune: belongs to a recipe with 'tr",
         ),
-        ({"steps": [EXPORT], "providers": ["cpu"]}, "providers: belongs to a recipe with 'tries'"),
+        ({"steps": [EXPORT], "providers": ["gpu"]}, "providers: unknown provider 'gpu'"),
         ({"steps": [EXPORT], "tries": ["fp32"]}, "steps: does not go with 'tries'"),
         ({"tries": ["fp32"], "search": {"trials": 5}}, "search: does not go with 'tries'"),
         ({"tries": ["mine"]}, "tries: 'mine' names itself"),

@@ -10,6 +10,7 @@ from mlopt.report.quality import errors_a_day
 from mlopt.report.text import (
     change,
     code,
+    drawable,
     fixed,
     interval,
     megabytes,
@@ -38,12 +39,20 @@ def estimate(value: float, low: float | None, high: float | None) -> Estimate:
         ((5.0, None, 5.1201), "< 5.13 (upper bound)"),
         ((0.79, None, None), "0.790"),
         ((0.0, 0.0, 0.0), "0.00 (0.00 to 0.00)"),
+        ((0.66594, 0.067, 0.67), "0.67 (0.07 to 0.67)"),
+        ((0.66594, 0.0000076, 2.9), "0.67 (hardly known)"),
+        ((88.0, -1.2, 176.4), "88 (hardly known)"),
     ],
 )
 def test_the_width_of_an_interval_sets_the_decimals(
     given: tuple[float, float | None, float | None], shown: str
 ) -> None:
     assert interval(estimate(*given)) == shown
+
+
+def test_a_plot_shows_no_ends_that_would_fill_it() -> None:
+    assert drawable(estimate(0.67, 1e-6, 2.9)) == estimate(0.67, None, None)
+    assert drawable(estimate(0.67, 0.5, 0.9)) == estimate(0.67, 0.5, 0.9)
 
 
 def test_a_change_has_signs_but_a_zero_has_none() -> None:
