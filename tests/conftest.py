@@ -79,6 +79,10 @@ class MakeProject(Protocol):
     ) -> Path: ...
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -88,9 +92,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _as_from_a_prompt() -> Iterator[None]:
-    """Output is not folded at the caller's width, and a job in the background can have Ctrl-C."""
+    """Output is not folded at the caller's width, and a job in the background can have Ctrl-C.
+
+    Two processes test at once, each with workers: threads of libraries that nobody asked for only
+    wait for one another.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COLUMNS", raising=False)
+        patch.setenv("OMP_NUM_THREADS", "1")
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         yield

@@ -9,6 +9,8 @@ import pytest
 from mlopt import api
 from mlopt.errors import ConfigError, DataError, MloptError, ModelError
 
+pytestmark = pytest.mark.slow
+
 HOLDOUT_IS_SELECTION = {"data.holdout": "data:selection"}
 BUILD_RAISES = "def build():\n    raise RuntimeError('no weights')\n"
 

@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 import pytest
-from decision_cases import evidence, interval, measured, metric
+from made_by_hand import evidence, interval, measured, metric
 
 from mlopt import stats
 from mlopt.decision import judge

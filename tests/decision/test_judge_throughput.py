@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from decision_cases import evidence, interval, measured
+from made_by_hand import evidence, interval, measured
 
 from mlopt.decision import judge
 from mlopt.types.budget import BudgetLine

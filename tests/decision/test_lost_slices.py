@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from decision_cases import interval, metric
+from made_by_hand import interval, metric
 
 from mlopt.decision.slices import lost_beyond_margin
 from mlopt.types.estimate import Estimate

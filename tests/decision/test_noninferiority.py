@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from decision_cases import candidate, interval, metric
+from made_by_hand import candidate, interval, metric
 
 from mlopt.decision.noninferiority import keeps_quality, loses_too_much
 from mlopt.types.run import Failure

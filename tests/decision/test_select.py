@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from decision_cases import candidate, interval, metric
+from made_by_hand import candidate, interval, metric
 
 from mlopt.decision import SELECTION_RULE, Choice, choose
 from mlopt.decision.select import Ratio

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-LAUNCHES, ROUNDS = 3, 6
+LAUNCHES, ROUNDS = 2, 4
 """Fewer than the sample has, so that the tests end soon; the README's first command runs it whole."""
 
 RECIPES = ("fp32", "int8-dynamic", "int8-static")

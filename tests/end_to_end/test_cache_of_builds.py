@@ -10,6 +10,8 @@ import yaml
 from mlopt import api
 from mlopt.api import OptimizeResult
 
+pytestmark = pytest.mark.slow
+
 MODEL = """
 from torch import nn
 

@@ -14,6 +14,8 @@ from conftest import LAUNCHES, ROUNDS, SAMPLE, SampleRun, mlopt
 
 from mlopt import api
 
+pytestmark = pytest.mark.slow
+
 KEYS = {
     "name", "recipe", "provider", "status", "p50_ms", "p50_ci_ms", "p99_ms", "p99_ci_ms", "p50_ratio",
     "p50_ratio_ci", "metrics", "size_bytes", "peak_rss_bytes", "cold_start_ms",

@@ -20,6 +20,8 @@ from mlopt.passes._inc.export import Call, check_axes
 from mlopt.types.artifact import Artifact
 from mlopt.types.tensors import TensorSpec
 
+pytestmark = pytest.mark.slow
+
 RESIDUAL = """
 import torch
 from torch import nn

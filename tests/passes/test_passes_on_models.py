@@ -18,6 +18,8 @@ from mlopt.types.artifact import Artifact
 from mlopt.types.tensors import TensorSpec
 from mlopt.workers import run_task
 
+pytestmark = pytest.mark.slow
+
 CNN = """
 import torch
 from torch import nn

@@ -18,6 +18,8 @@ from mlopt.passes._quantization import describe_quantization
 from mlopt.types.artifact import Artifact
 from mlopt.types.tensors import TensorSpec
 
+pytestmark = pytest.mark.slow
+
 ROWS = (TensorSpec(name="rows", dtype="float32", shape=("batch", 8, 8)),)
 
 RECURRENT = """

@@ -15,6 +15,8 @@ from mlopt import api
 from mlopt.api import OptimizeResult
 from mlopt.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.slow
+
 METRIC = """
 def cost(outputs, targets):
     wrong = outputs.argmax(axis=1) != targets

@@ -16,6 +16,8 @@ from mlopt import api
 from mlopt.pipeline import proposing
 from mlopt.types.run import Run
 
+pytestmark = pytest.mark.slow
+
 WIDTH, CLASSES, EXAMPLES = 16, 3, 400
 RECIPE = {
     "name": "int8-mixed",

@@ -17,6 +17,8 @@ from mlopt.project import load_project
 from mlopt.providers import available_providers
 from mlopt.types.candidate import PlannedCandidate
 
+pytestmark = pytest.mark.slow
+
 RACE = {
     "name": "race",
     "summary": "a race",

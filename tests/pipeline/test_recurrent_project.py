@@ -14,6 +14,8 @@ from mlopt import api
 from mlopt.api import OptimizeResult
 from mlopt.store.files import read_arrays
 
+pytestmark = pytest.mark.slow
+
 MODEL = """
 from torch import nn
 

@@ -15,6 +15,8 @@ from mlopt.store.files import read_arrays
 from mlopt.types.decision import Outcome
 from mlopt.types.measurement import Evidence, MetricResult
 
+pytestmark = pytest.mark.slow
+
 MODEL = """
 from torch import nn
 

@@ -18,6 +18,8 @@ from mlopt.errors import ConfigError, RunError
 from mlopt.pipeline.timing import Checkpoint
 from mlopt.profiling.samples import Samples
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 120
 
 

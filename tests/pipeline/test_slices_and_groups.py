@@ -17,6 +17,8 @@ from mlopt.stats import smallest_provable_drop
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import SliceResult
 
+pytestmark = pytest.mark.slow
+
 DATA = """
 import numpy as np
 

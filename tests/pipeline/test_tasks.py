@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from mlopt import api
 from mlopt.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 WORDS, WIDTH, EXAMPLES, TOKENS = 500, 16, 120, 6
 RNG = np.random.default_rng(0)
 EMBEDDING = RNG.normal(size=(WORDS, WIDTH)).astype(np.float32)

@@ -21,6 +21,8 @@ from mlopt import api
 from mlopt.types.events import Event
 from mlopt.types.run import Run
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 120
 EPOCHS = 8
 
@@ -101,7 +103,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "metrics": [{"name": "accuracy", "max_drop": 0.2}],
             "recipes": ["smaller"],
             "diagnose": False,
-            "measurement": {"launches": 2, "rounds": 3, "block_ms": 1},
+            "measurement": {"launches": 1, "rounds": 3, "block_ms": 1},
         }
     )
     for name, text in files.items():

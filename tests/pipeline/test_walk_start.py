@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from made_by_hand import raced
+
 from mlopt.pipeline.execute import _rivals
 from mlopt.pipeline.proposing import _walk
 from mlopt.search.mixed_precision import MixedPrecision
 from mlopt.types.candidate import PlannedCandidate, Step
-from mlopt.types.estimate import Estimate
-from mlopt.types.measurement import Evidence, Measurement, MetricResult, Quality
 from mlopt.types.plan import Plan, Refinement
 from mlopt.types.run import CandidateResult, Failure, Run
-from mlopt.types.tensors import ArrayRef
-from mlopt.types.workload import Workload
 
 RECIPES = ("int8-static", "int8-nncf")
 
@@ -20,49 +18,16 @@ def seen(name: str, ratio: float, loss: float, **choices: int) -> CandidateResul
     """A candidate that was measured; 0.02 may be lost."""
     quantizer = name.partition("@")[0].partition("[")[0].replace("-", "_")
     steps = () if name.startswith("fp32") else (Step(transformation=quantizer),)
-    p50 = Estimate(value=ratio, low=ratio, high=ratio)
-    measurement = Measurement(
-        workload=Workload(),
-        trial="selection",
-        samples=ArrayRef(path="a.npz", sha256="0", dtype="int64", shape=(900,)),
-        launches=5,
-        rounds=60,
-        p50_ms=p50,
-        p90_ms=p50,
-        p99_ms=None,
-        p99_support="insufficient",
-        mean_ms=p50,
-        p50_ratio=p50,
-        p99_ratio=None,
-        stopped_because="done",
+    plan = PlannedCandidate(
+        name=name,
+        role="baseline" if name == "fp32" else "candidate",
+        recipe=name.partition("@")[0].partition("[")[0],
+        provider="cpu",
+        runner="onnxruntime",
+        steps=steps,
+        choices=dict(choices),
     )
-    accuracy = MetricResult(
-        name="accuracy",
-        split="selection",
-        examples=1000,
-        value=0.9 - loss,
-        baseline_value=0.9,
-        delta=Estimate(value=-loss, low=-loss - 0.01, high=-loss + 0.01),
-        higher_is_better=True,
-        max_drop=0.02,
-        method="a method",
-    )
-    quality = Quality(split="selection", predictions=None, metrics=(accuracy,), flip_rate=None)
-    return CandidateResult(
-        plan=PlannedCandidate(
-            name=name,
-            role="baseline" if name == "fp32" else "candidate",
-            recipe=name.partition("@")[0].partition("[")[0],
-            provider="cpu",
-            runner="onnxruntime",
-            steps=steps,
-            choices=dict(choices),
-        ),
-        status="measured",
-        selection=Evidence(
-            measurements=(measurement,), quality=quality, cold_start_ms=None, peak_rss_bytes=None
-        ),
-    )
+    return raced(plan, ratio, loss, max_drop=0.02)
 
 
 PLAN = Plan.model_construct(

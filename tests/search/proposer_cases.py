@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from made_by_hand import raced
+
 from mlopt.types.candidate import PlannedCandidate, Step
-from mlopt.types.estimate import Estimate
-from mlopt.types.measurement import Evidence, Measurement, MetricResult, Quality
 from mlopt.types.plan import Margin, Plan, Schedule
 from mlopt.types.run import CandidateResult, Environment, Run
-from mlopt.types.tensors import ArrayRef
 from mlopt.types.workload import Workload
 
 
@@ -29,15 +28,7 @@ def seen(
     plan: PlannedCandidate, ratio: float | None = None, loss: float = 0.0, *, spread: float = 0.001
 ) -> CandidateResult:
     """A candidate whose p50 is ``ratio`` times the baseline's (None: not timed), and what it loses."""
-    timed = () if ratio is None else (_measurement(ratio),)
-    delta = Estimate(value=-loss, low=-loss - spread, high=-loss + spread)
-    quality = Quality(
-        split="selection", predictions=None, flip_rate=0.0, metrics=(_metric(0.9, delta),)
-    )
-    evidence = Evidence(
-        measurements=timed, quality=quality, cold_start_ms=None, peak_rss_bytes=None
-    )
-    return CandidateResult(plan=plan, status="measured", size_bytes=1000, selection=evidence)
+    return raced(plan, ratio, loss, spread=spread)
 
 
 def run_of(*results: CandidateResult, **changes: Any) -> Run:
@@ -69,39 +60,6 @@ def run_of(*results: CandidateResult, **changes: Any) -> Run:
         plan_sha256="0",
         environment=_environment(),
         candidates=candidates,
-    )
-
-
-def _measurement(ratio: float) -> Measurement:
-    p50 = Estimate(value=ratio, low=0.99 * ratio, high=1.01 * ratio)
-    return Measurement(
-        workload=Workload(),
-        trial="selection",
-        samples=ArrayRef(path="a.npz", sha256="0", dtype="int64", shape=(6000,)),
-        launches=5,
-        rounds=60,
-        p50_ms=p50,
-        p90_ms=p50,
-        p99_ms=p50,
-        p99_support="interval",
-        mean_ms=p50,
-        p50_ratio=p50,
-        p99_ratio=None,
-        stopped_because="done",
-    )
-
-
-def _metric(base: float, delta: Estimate) -> MetricResult:
-    return MetricResult(
-        name="accuracy",
-        split="selection",
-        examples=1000,
-        value=base + delta.value,
-        baseline_value=base,
-        delta=delta,
-        higher_is_better=True,
-        max_drop=0.01,
-        method="a method",
     )
 
 

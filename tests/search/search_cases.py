@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from made_by_hand import raced
+
 from mlopt.search.optuna_search import OptunaSearch
 from mlopt.types.candidate import PlannedCandidate, Role
-from mlopt.types.estimate import Estimate
-from mlopt.types.measurement import Evidence, Measurement, MetricResult, Quality
 from mlopt.types.run import CandidateResult, Failure, Run
-from mlopt.types.tensors import ArrayRef
-from mlopt.types.workload import Workload
 
 SPACE: dict[str, list[Any]] = {
     "calibration": ["minmax", "entropy", "percentile"],
@@ -48,39 +46,7 @@ def result(plan: PlannedCandidate, seen: tuple[float, float] | str | None) -> Ca
     if isinstance(seen, str):
         failure = Failure(during="build", cause=seen)
         return CandidateResult(plan=plan, status="failed", failure=failure)
-    ratio, loss = seen
-    p50 = Estimate(value=ratio, low=0.99 * ratio, high=1.01 * ratio)
-    measurement = Measurement(
-        workload=Workload(),
-        trial="selection",
-        samples=ArrayRef(path="a.npz", sha256="0", dtype="int64", shape=(900,)),
-        launches=5,
-        rounds=60,
-        p50_ms=p50,
-        p90_ms=p50,
-        p99_ms=None,
-        p99_support="insufficient",
-        mean_ms=p50,
-        p50_ratio=p50,
-        p99_ratio=None,
-        stopped_because="done",
-    )
-    accuracy = MetricResult(
-        name="accuracy",
-        split="selection",
-        examples=1000,
-        value=0.9 - loss,
-        baseline_value=0.9,
-        delta=Estimate(value=-loss, low=-loss - 0.01, high=-loss + 0.01),
-        higher_is_better=True,
-        max_drop=0.01,
-        method="a method",
-    )
-    quality = Quality(split="selection", predictions=None, metrics=(accuracy,), flip_rate=None)
-    evidence = Evidence(
-        measurements=(measurement,), quality=quality, cold_start_ms=None, peak_rss_bytes=None
-    )
-    return CandidateResult(plan=plan, status="measured", selection=evidence)
+    return raced(plan, *seen)
 
 
 def run_of(*results: CandidateResult) -> Run:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from mlopt.stats import Rounds, paired_p50_ratio, quantile, tail_ratio
 from mlopt.types.estimate import Estimate
 
+pytestmark = pytest.mark.slow
+
 RUNS = 300
 RESAMPLES = 150
 LOWEST, HIGHEST = 0.91, 0.99

@@ -14,6 +14,8 @@ from types import ModuleType
 import pytest
 from scipy import stats
 
+pytestmark = pytest.mark.slow
+
 RUNS = 100
 RARE = 1e-3
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "interval_coverage.py"

@@ -37,6 +37,7 @@ def measured(
     count: int = 6000,
     rounds: int = 60,
     batch_size: int = 1,
+    ratio: Estimate | None = None,
     diagnostics: tuple[Diagnostic, ...] = (),
 ) -> Measurement:
     return Measurement(
@@ -50,7 +51,7 @@ def measured(
         p99_ms=p99,
         p99_support=support,
         mean_ms=mean or p50,
-        p50_ratio=None,
+        p50_ratio=ratio,
         p99_ratio=None,
         stopped_because="done",
         diagnostics=diagnostics,
@@ -124,4 +125,31 @@ def candidate(
         placement=Placement(nodes={"CUDAExecutionProvider": 9, "CPUExecutionProvider": 3}),
         fell_back=fell_back,
         selection=seen if is_measured else None,
+    )
+
+
+def raced(
+    plan: PlannedCandidate,
+    ratio: float | None,
+    loss: float = 0.0,
+    *,
+    spread: float = 0.01,
+    max_drop: float = 0.01,
+) -> CandidateResult:
+    """A candidate that was scored, and timed beside the baseline.
+
+    Args:
+        plan: The candidate.
+        ratio: Its p50 over the baseline's, which is 1 ms; None: it was not timed.
+        loss: Of the accuracy.
+        spread: Half the length of the interval of the loss.
+        max_drop: How much may be lost.
+    """
+    delta = Estimate(value=-loss, low=-loss - spread, high=-loss + spread)
+    timed = () if ratio is None else (measured(interval(ratio), ratio=interval(ratio)),)
+    return CandidateResult(
+        plan=plan,
+        status="measured",
+        size_bytes=1000,
+        selection=evidence(*timed, metrics=(metric(delta, max_drop=max_drop),)),
     )
