@@ -1,9 +1,11 @@
-"""How often a gate is right: 100 gates of a model against itself, 100 against a slower copy.
+"""How often a gate is right: 100 undisturbed gates of a model against itself, and of a slower copy.
 
 The model is the network of ``digits_resnet`` (about 1 ms); the copy has a second head, and its
 true ratio comes from a long run of its own. The two kinds of gate take turns, so that a machine
 that changes its mood in between does it to both. What is repeated is the timing of a gate, which
 alone decides about speed; a few whole gates, answers included, say what one takes from start to end.
+A gate is disturbed where a hypervisor took more of the processors than :data:`QUIET` while it ran: it
+stays in the table, and another one is run.
 
     python benchmarks/gate_power.py WORK [--gates 100]
 
@@ -52,6 +54,9 @@ TIMING_S = 19.0
 QUIET = 0.02
 """Of the processors' busy time, what a hypervisor may take from a machine that counts as quiet."""
 
+MOST = 2
+"""How many times as many gates are run as were asked for, where the machine is disturbed."""
+
 PROBE_S, PATIENCE_S = 1.0, 300.0
 """How long all processors are kept busy to see whether the machine is quiet, and how long for it to be."""
 
@@ -60,6 +65,7 @@ WHOLE, WHOLE_S = 5, 14.0
 
 LONG_S, LONG_LAUNCHES = 300.0, 60
 KINDS = {"itself": "model.onnx", "slower": "slower.onnx"}
+RIGHT = {"itself": "PASS", "slower": "FAIL"}
 TABLE = Path(__file__).with_suffix(".md")
 
 
@@ -73,9 +79,10 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     _prepare(work)
     done = list(_read(work / "gates.jsonl"))
-    for number in range(arguments.gates):
+    for number in range(MOST * arguments.gates):
         for kind in KINDS:
-            _once(done, work, kind, number, "timing", _timing)
+            if sum(_undisturbed(one, kind) for one in done) < arguments.gates:
+                _once(done, work, kind, number, "timing", _timing)
     for number in range(min(WHOLE, arguments.gates)):
         for kind in KINDS:
             _once(done, work, kind, number, "whole", _gate)
@@ -126,6 +133,11 @@ def _once(
     with (work / "gates.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(one) + "\n")
     print(json.dumps(one), flush=True)
+
+
+def _undisturbed(gate: dict[str, Any], kind: str) -> bool:
+    """Whether a gate is a timing of this kind during which the machine was ours."""
+    return (gate["part"], gate["kind"]) == ("timing", kind) and (gate["steal"] or 0.0) < QUIET
 
 
 def _await_quiet() -> None:
@@ -253,21 +265,17 @@ def _table(done: list[dict[str, Any]], truth: dict[str, Any]) -> str:
         "| launches: median |",
         "|---|---:|---:|---:|---:|---|---:|---:|",
     ]
-    timed = [one for one in done if one["part"] == "timing"]
-    for kind, right, quiet in (
-        ("itself", "PASS", False),
-        ("slower", "FAIL", False),
-        ("itself", "PASS", True),
-        ("slower", "FAIL", True),
-    ):
+    rows = [(kind, right, quiet) for quiet in (True, False) for kind, right in RIGHT.items()]
+    for kind, right, quiet in rows:
         gates = [
             one
-            for one in timed
-            if one["kind"] == kind and (not quiet or (one["steal"] or 0.0) < QUIET)
+            for one in done
+            if (one["part"], one["kind"]) == ("timing", kind)
+            and (not quiet or _undisturbed(one, kind))
         ]
         if not gates:
             continue
-        name = f"{kind}, while less than {QUIET:.0%} was stolen" if quiet else kind
+        name = f"{kind}, while less than {QUIET:.0%} was stolen" if quiet else f"{kind}, all"
         count = {
             outcome: sum(one["outcome"] == outcome for one in gates)
             for outcome in ("PASS", "FAIL", "INCONCLUSIVE")

@@ -36,13 +36,19 @@ class Margin(NamedTuple):
     error: float
 
 
-MARGINS = (Margin(1.1, 3, 1e-4), Margin(1.2, 2, 1e-4), Margin(1.5, 1, 1e-3))
-"""Ten times what a launch alone shifts, in three lives of a process; with ten candidates looked at ten
-times each, one race in a hundred loses a candidate that is less than 1.1 times slower. Twenty times that
-shows in two lives, and fifty times in one, where every one of its twelve rounds agrees."""
+MARGINS = (
+    Margin(1.05, 5, 1e-4),
+    Margin(1.1, 3, 1e-4),
+    Margin(1.2, 2, 1e-4),
+    Margin(1.5, 1, 1e-3),
+)
+"""A launch alone shifts a latency by about 1%: five times that shows in five lives of a process, ten
+times in three, twenty times in two, and fifty times in one, where every one of its twelve rounds agrees.
+With ten candidates looked at ten times each, one race in a hundred loses one that is less slow."""
 
 LEAST_LAUNCHES = 3
-"""Of one that loses less of a metric than its rival: below that, no interval is worth reading."""
+"""Of the reference, and of one that loses less of a metric than its rival: with fewer, no interval is
+worth reading."""
 
 
 LEVELS = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99}
@@ -55,12 +61,14 @@ class Standing(NamedTuple):
     Attributes:
         losses: Of each metric with a margin: how much worse than the baseline, as observed.
         may_ship: Whether nothing is against it but, perhaps, its latency.
-        may_leave: False for the baseline and the reference, which the others are compared with.
+        may_leave: False for the baseline, which the others are compared with.
+        is_read: Whether it is worth reading though it is slow: the reference.
     """
 
     losses: tuple[float, ...]
     may_ship: bool
     may_leave: bool
+    is_read: bool = False
 
 
 class Race:
@@ -123,7 +131,7 @@ def dominates(
         budget: Its lines about latency are what the one must seem to keep.
     """
     loses_less = any(a > b for a, b in zip(ours.losses, theirs.losses, strict=True))
-    least = LEAST_LAUNCHES if loses_less else 1
+    least = LEAST_LAUNCHES if loses_less or theirs.is_read else 1
     return (
         theirs.may_leave
         and bool(their_samples)
@@ -201,5 +209,6 @@ def standing_of(result: CandidateResult, quality: Quality, plan: Plan) -> Standi
         and all((result.size_bytes or 0) <= line.limit for line in sizes)
         and result.plan.role != "reference"
         and (plan.allow_fallback or not result.fell_back),
-        may_leave=result.plan.role == "candidate",
+        may_leave=result.plan.role != "baseline",
+        is_read=result.plan.role == "reference",
     )

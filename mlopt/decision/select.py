@@ -16,13 +16,17 @@ SELECTION_RULE = (
     "Of the candidates that ran wholly on their provider, FAIL no budget line and whose losses on "
     "selection stay within the margins: those that PASS every budget line before those with an "
     "INCONCLUSIVE one; then the smallest p50 at the first workload; then, among those whose p50 "
-    "cannot be told from the smallest (the interval of the paired ratio contains 1), the fewest "
-    "steps, then the smallest artifact. A candidate leaves the trial early when another one that may "
-    "ship was over 1.1 times faster in so many rounds of three launches that chance is ruled out; "
-    "where it loses no less of any metric, over 1.2 times in two launches or over 1.5 times in one "
-    "are enough. The chosen one is measured again, with fresh launches and on the holdout; the "
-    "verdict is that of the second measurement."
+    "cannot be told from the smallest (the interval of the paired ratio contains 1, and the ratio is "
+    "at most 1.05), the fewest steps, then one on the baseline's provider, then the smallest artifact. "
+    "A candidate leaves the trial early when another one that may ship was over 1.05 times faster in "
+    "so many rounds of five launches, or over 1.1 times in three, that chance is ruled out; where it "
+    "loses no less of any metric, over 1.2 times in two launches or over 1.5 times in one are enough. "
+    "The chosen one is measured again, with fresh launches and on the holdout; the verdict is that of "
+    "the second measurement."
 )
+
+SEEMS_SLOWER = 1.05
+"""A ratio from which on nobody is taken for being simpler, however little is known of it."""
 
 Ratio = Callable[[str, str], Estimate]
 
@@ -85,7 +89,8 @@ def choose(
     ties = [
         e for e in field if e is fastest or _tied(p50_ratio(e.result.name, fastest.result.name))
     ]
-    chosen = min(ties, key=lambda e: (len(e.result.plan.steps), e.result.size_bytes or 0, e.p50))
+    home = next((r.plan.provider for r in results if r.plan.role == "baseline"), None)
+    chosen = min(ties, key=lambda e: _complexity(e.result, home))
     name = chosen.result.name
     rejected += [
         _slower(e, chosen if e in ties else fastest, best, p50_ratio)
@@ -124,6 +129,13 @@ def _p50(evidence: Evidence) -> float:
     """Over the baseline's, which is in every trial: only that compares across trials."""
     first = evidence.measurements[0]
     return first.p50_ms.value if first.p50_ratio is None else first.p50_ratio.value
+
+
+def _complexity(result: CandidateResult, home: str | None) -> tuple[int, bool, int, float]:
+    """The less of it, the better, among those that are as fast; the p50 only so that one is left."""
+    assert result.selection is not None, "only what was measured is compared"
+    plan = result.plan
+    return len(plan.steps), plan.provider != home, result.size_bytes or 0, _p50(result.selection)
 
 
 def _best_outcome(eligible: Sequence[_Eligible]) -> Outcome:
@@ -171,7 +183,7 @@ def _loss(metric: MetricResult) -> float:
 
 
 def _tied(ratio: Estimate) -> bool:
-    return ratio.low is None or ratio.low <= 1.0
+    return ratio.value <= SEEMS_SLOWER and (ratio.low is None or ratio.low <= 1.0)
 
 
 def _slower(loser: _Eligible, winner: _Eligible, best: Outcome, p50_ratio: Ratio) -> Rejection:
@@ -194,10 +206,10 @@ def _slower(loser: _Eligible, winner: _Eligible, best: Outcome, p50_ratio: Ratio
     if _tied(ratio):
         return Rejection(
             name=name,
-            reason=f"not certainly faster than {winner.result.name}, which has fewer steps or bytes",
+            reason=f"not certainly faster than {winner.result.name}, which is simpler",
         )
     return Rejection(
         name=name,
-        reason=f"{ratio.value:.2f} times the p50 of {winner.result.name} "
-        f"({ratio.low:.2f} to {ratio.high:.2f})",
+        reason=f"{ratio.value:.2f} times the p50 of {winner.result.name}"
+        + (f" ({ratio.low:.2f} to {ratio.high:.2f})" if ratio.has_interval else ""),
     )

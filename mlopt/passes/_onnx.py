@@ -14,6 +14,7 @@ from mlopt.machine.processor import has_vnni
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
 
 EXTERNAL_DATA_FROM_BYTES = 1_500_000_000
 """Protobuf ends at 2 GB; from here on the weights go into a file of their own."""
@@ -27,6 +28,17 @@ def is_x86(cpu_flags: frozenset[str]) -> bool:
 def resolve_reduce_range(stated: bool | Literal["auto"], cpu_flags: frozenset[str]) -> bool:
     """Whether weights get 7 bits; ``auto``: where 8-bit products saturate, on x86 without VNNI."""
     return is_x86(cpu_flags) and not has_vnni(cpu_flags) if stated == "auto" else stated
+
+
+def forget_origins(model: ir.Model) -> None:
+    """Removes what the dynamo exporter notes beside each node, from ``model`` itself.
+
+    These are the lines of the sources that it comes from, with the paths of whoever exported it: a
+    tenth of a small model, and never the same on two machines.
+    """
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    ClearMetadataAndDocStringPass()(model)
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

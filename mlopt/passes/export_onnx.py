@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field
 
 from mlopt.errors import BuildError
-from mlopt.passes._onnx import EXTERNAL_DATA_FROM_BYTES
+from mlopt.passes._onnx import EXTERNAL_DATA_FROM_BYTES, forget_origins
 from mlopt.passes._optimum import export_with_optimum
 from mlopt.passes._parity import Answer, check_parity, parity_batches
 from mlopt.types.artifact import Artifact, Format
@@ -121,17 +121,21 @@ class ExportOnnx(Pass):
             "input_names": [spec.name for spec in inputs],
             "output_names": list(outputs),
             "opset_version": self.opset,
-            "external_data": weights > EXTERNAL_DATA_FROM_BYTES,
             "verbose": False,
         }
-        if exporter == "dynamo":
-            options |= {"dynamo": True, "dynamic_shapes": _dynamic_shapes(axes, bool(named))}
-        else:
-            every = {**axes, **{name: {0: BATCH} for name in outputs if any(axes.values())}}
-            options |= {"dynamo": False, "dynamic_axes": every}
+        apart = weights > EXTERNAL_DATA_FROM_BYTES
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            torch.onnx.export(module, positional, path, kwargs=named or None, **options)
+            if exporter == "dynamo":
+                options |= {"dynamo": True, "dynamic_shapes": _dynamic_shapes(axes, bool(named))}
+                program = torch.onnx.export(module, positional, kwargs=named or None, **options)
+                assert program is not None, "the dynamo exporter returns what it made"
+                forget_origins(program.model)
+                program.save(path, external_data=apart)
+            else:
+                every = {**axes, **{name: {0: BATCH} for name in outputs if any(axes.values())}}
+                options |= {"dynamo": False, "dynamic_axes": every, "external_data": apart}
+                torch.onnx.export(module, positional, path, kwargs=named or None, **options)
 
 
 def _dynamic_shapes(axes: dict[str, dict[int, str]], by_name: bool) -> Any:

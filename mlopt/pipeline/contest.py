@@ -16,7 +16,7 @@ from mlopt.types.candidate import Stage
 from mlopt.types.decision import Outcome
 from mlopt.types.estimate import Estimate
 from mlopt.types.events import Event, OnEvent
-from mlopt.types.measurement import Evidence
+from mlopt.types.measurement import Diagnostic, Evidence
 from mlopt.types.plan import Schedule
 from mlopt.types.workload import Workload
 from mlopt.workers import Limits
@@ -170,16 +170,25 @@ def _contest(end: TrialEnd, terms: Terms, looks: ByLooks | None, work: Path) -> 
         rounds=end.rounds,
         samples=sum(one.measurements[0].count for one in (a, b)),
         stopped_because=end.stopped_because,
-        warnings=tuple(
-            dict.fromkeys(
-                f"{name.upper()}: {warning}"
-                for name, one in zip(NAMES, (a, b), strict=True)
-                for warning in one.measurements[0].warnings
-            )
-        ),
+        warnings=_warnings(a, b),
         outcome=outcome,
         looks=0 if looks is None else looks.taken,
     )
+
+
+def _warnings(a: Evidence, b: Evidence) -> tuple[str, ...]:
+    """What was amiss, each thing once, after the names of those that it disturbed."""
+    amiss: dict[str, dict[str, Diagnostic]] = {}
+    for name, one in zip(NAMES, (a, b), strict=True):
+        for found in one.measurements[0].diagnostics:
+            if found.status == "warning":
+                amiss.setdefault(found.name, {})[name.upper()] = found
+    lines = []
+    for name, sides in amiss.items():
+        seen = "; ".join(dict.fromkeys(one.seen for one in sides.values()))
+        advice = "".join(dict.fromkeys(f"; {one.advice}" for one in sides.values() if one.advice))
+        lines.append(f"{' and '.join(sides)}: {name}: {seen}{advice}")
+    return tuple(lines)
 
 
 def _refuse_failures(sides: dict[str, Side], observed: dict[str, Observed], terms: Terms) -> None:

@@ -166,12 +166,12 @@ def contest_warnings(seen: Contest, names: tuple[str, str], where: str = "") -> 
         names: Of the two that were timed: what ratios are over, and what ships.
         where: Which trial it was, where there were several: `` at batch-8``.
     """
-    return [
-        f"{name}{where}: {one.removeprefix(prefix)}"
-        for prefix, name in zip(("A: ", "B: "), names, strict=True)
-        for one in seen.warnings
-        if one.startswith(prefix)
-    ]
+    sides = {"A": names[0], "B": names[1], "A and B": " and ".join(names)}
+    found = []
+    for one in seen.warnings:
+        side, _, words = one.partition(": ")
+        found.append(f"{sides[side]}{where}: {words}")
+    return found
 
 
 def half_width(ratio: Estimate) -> float | None:

@@ -108,13 +108,40 @@ def test_a_candidate_that_is_certainly_slower_is_no_tie_however_simple() -> None
     assert choice.chosen == "fast"
 
 
-def test_a_ratio_without_an_interval_tells_nothing_apart() -> None:
+def test_of_as_many_steps_one_on_the_baselines_provider_wins() -> None:
+    elsewhere = candidate("elsewhere", 1.00, size=500)
+    plan = elsewhere.plan.model_copy(update={"provider": "openvino"})
+    choice = chosen_of(
+        candidate("fp32", 3, steps=0, role="baseline"),
+        elsewhere.model_copy(update={"plan": plan}),
+        candidate("here", 1.01, size=1000),
+        known={("here", "elsewhere"): TIED},
+    )
+    assert choice.chosen == "here"
+    assert "not certainly faster than here, which is simpler" in reason(choice, "elsewhere")
+
+
+def test_a_ratio_without_an_interval_tells_little_apart() -> None:
+    known = {("simple", "fast"): Estimate(value=1.04)}
+    results = candidate("fast", 1.00, steps=2), candidate("simple", 1.04, steps=1)
+    assert chosen_of(*results, known=known).chosen == "simple"
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (Estimate(value=1.4, low=0.7, high=2.9), "1.40 times the p50 of fast (0.70 to 2.90)"),
+        (Estimate(value=1.4), "1.40 times the p50 of fast"),
+    ],
+)
+def test_who_seems_much_slower_is_not_taken_for_being_simple(seen: Estimate, words: str) -> None:
     choice = chosen_of(
         candidate("fast", 1.00, steps=2),
-        candidate("simple", 1.5, steps=1),
-        known={("simple", "fast"): Estimate(value=1.5)},
+        candidate("simple", 1.4, steps=1),
+        known={("simple", "fast"): seen},
     )
-    assert choice.chosen == "simple"
+    assert choice.chosen == "fast"
+    assert reason(choice, "simple") == words
 
 
 def test_who_is_slower_than_the_fastest_is_told_so_though_not_than_the_chosen() -> None:

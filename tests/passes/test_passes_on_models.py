@@ -82,6 +82,7 @@ def test_each_exporter_gives_a_model_for_any_batch_size_that_answers_as_pytorch_
     assert facts(exported)["exporter"] == exporter
     assert facts(exported)["parity_examples"] == 64
     assert facts(exported)["parity_largest_error"] < 1e-4
+    assert b'File "' not in exported.main_file.read_bytes(), "where the sources are is nobody's"
     for size in (1, 3, 64):
         (logits,) = run(exported, image=np.zeros((size, 1, 8, 8), np.float32))
         assert logits.shape == (size, 4)

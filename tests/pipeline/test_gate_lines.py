@@ -124,11 +124,12 @@ def test_a_gate_without_a_margin_warns_that_answers_do_not_count() -> None:
 
 
 def test_warnings_say_which_model_and_which_trial_they_are_about() -> None:
-    seen = contest_of(SAME, "PASS")
-    assert contest_warnings(seen, ("old", "new")) == ["old: one thing", "new: another"]
+    warnings = ("A: one thing", "B: another", "A and B: noise: much")
+    seen = contest_of(SAME, "PASS")._replace(warnings=warnings)
     assert contest_warnings(seen, ("old", "new"), " at batch-8") == [
         "old at batch-8: one thing",
         "new at batch-8: another",
+        "old and new at batch-8: noise: much",
     ]
 
 

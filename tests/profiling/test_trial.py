@@ -16,7 +16,7 @@ from mlopt.errors import ModelError
 from mlopt.profiling.launch import Contestant, Observed, Setting
 from mlopt.profiling.samples import Samples
 from mlopt.profiling.stopping import ByPrecision, Referee, Ruling, Seen
-from mlopt.profiling.trial import Progress, TrialEnd, run_trial
+from mlopt.profiling.trial import SCREENED, Progress, TrialEnd, run_trial
 from mlopt.types.candidate import Stage
 from mlopt.types.measurement import Placement
 from mlopt.types.plan import Schedule
@@ -399,6 +399,23 @@ def test_a_deadline_shortens_the_rounds_and_keeps_the_launches(play: Play) -> No
     assert max(rounds) - min(rounds) <= 2, "no launch eats the rounds of another"
     assert end.stopped_because == f"the time limit: 5 launches, {sum(rounds)} rounds"
     assert theatre.now <= 1000 + 10 + 0.1
+
+
+def test_where_many_may_leave_the_first_launch_has_half_of_the_time(play: Play) -> None:
+    class Watches:
+        def after_launch(self, seen: Seen, launches: int) -> Ruling:
+            return Ruling()
+
+    def rounds(candidates: int) -> list[int]:
+        names = [f"c{i}" for i in range(candidates)]
+        time_s = 4.0 * candidates  # a round takes 40 ms for each of them
+        end, _ = play(names, launches=5, rounds=200, time_s=time_s, referee=Watches())
+        return [len([k for k in keys(end.observed["c0"]) if k[0] == i]) for i in range(5)]
+
+    many, few = rounds(SCREENED + 1), rounds(SCREENED)
+    assert max(few) - min(few) <= 2
+    assert 0.4 < many[0] / sum(many) < 0.6
+    assert max(many[1:]) - min(many[1:]) <= 2
 
 
 def test_the_time_of_loading_is_not_spent_on_rounds(play: Play) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlopt.errors import BuildError
+from mlopt.passes._onnx import forget_origins
 from mlopt.types.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -97,7 +98,6 @@ def to_onnx(
         BuildError: The exporter fails, or fixes an axis that is dynamic.
     """
     import torch
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     try:
         with _quietly():
@@ -115,9 +115,7 @@ def to_onnx(
     except Exception as e:
         raise BuildError(f"the quantized graph cannot be exported to ONNX: {_first_line(e)}") from e
     assert program is not None, "the dynamo exporter returns what it made"
-    # A node says which line of which file it comes from: a tenth of a small model, and the paths of
-    # whoever exported it.
-    ClearMetadataAndDocStringPass()(program.model)
+    forget_origins(program.model)
     check_axes(program.model, inputs)
     return program.model
 
