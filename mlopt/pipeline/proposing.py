@@ -10,6 +10,7 @@ from mlopt.decision import fastest
 from mlopt.decision.constraints import violations
 from mlopt.decision.noninferiority import keeps_quality, loses_too_much
 from mlopt.machine import usable_cpus
+from mlopt.passes import PASSES
 from mlopt.pipeline.space import Maker
 from mlopt.recipe.schema import RUNNER
 from mlopt.runners import RUNNERS
@@ -23,7 +24,7 @@ from mlopt.types.run import CandidateResult, Run
 from mlopt.types.search import SearchSummary
 
 TUNING_S = 30.0
-"""Most seconds that each batch of the race of session settings is timed for."""
+"""Most seconds that each batch of the race of settings is timed for."""
 
 EVERYWHERE = frozenset({"intra_op_threads"})
 """Settings that every provider heeds; the others are those of ONNX Runtime's own kernels."""
@@ -102,7 +103,7 @@ def _walk(rank: Rank, run: Run) -> Proposer | None:
 
 
 def _tuning(run: Run) -> Proposer | None:
-    """A race of session settings between the fastest candidates so far."""
+    """A race of settings between the fastest candidates so far."""
     refinement = run.plan.refinement
     origins = [one.plan for one in fastest(run) if one.plan.runner == RUNNER][: refinement.tuned]
     if not refinement.tune or not origins:
@@ -111,7 +112,28 @@ def _tuning(run: Run) -> Proposer | None:
 
 
 def with_setting(candidate: PlannedCandidate, name: str, value: Any) -> PlannedCandidate | None:
-    """A candidate with one session setting changed; None where that makes no difference here."""
+    """A candidate with one setting changed; None where that makes no difference here.
+
+    Args:
+        candidate: As it is.
+        name: Of a session setting, or of an option of the last of its passes that has it.
+        value: Another value.
+    """
+    if name in RUNNERS[RUNNER].model_fields:
+        return _with_session(candidate, name, value)
+    for i, step in reversed(list(enumerate(candidate.steps))):
+        field = PASSES[step.transformation].model_fields.get(name)
+        if field is not None:
+            if step.options.get(name, field.default) == value:
+                return None
+            other = step.model_copy(update={"options": {**step.options, name: value}})
+            steps = (*candidate.steps[:i], other, *candidate.steps[i + 1 :])
+            chosen = candidate.with_choices({**candidate.choices, name: value})
+            return chosen.model_copy(update={"steps": steps})
+    return None
+
+
+def _with_session(candidate: PlannedCandidate, name: str, value: Any) -> PlannedCandidate | None:
     if name == "intra_op_threads" and isinstance(value, int) and value > usable_cpus():
         return None
     if candidate.provider != "cpu" and name not in EVERYWHERE:

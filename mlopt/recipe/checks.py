@@ -38,7 +38,19 @@ def _check_composite(recipe: Recipe, problems: Problems) -> None:
     if recipe.name in recipe.tries:
         problems.add("tries", f"'{recipe.name}' names itself. Remove it.")
     for name, values in recipe.tune.items():
+        _check_tuned(name, values, problems)
+
+
+def _check_tuned(name: str, values: list[Any], problems: Problems) -> None:
+    """Notes what is neither a session setting nor an option of a pass, and values that do not fit."""
+    passes = [kind for kind in PASSES.entries.values() if name in kind.model_fields]
+    if name in RUNNERS[RUNNER].model_fields or not passes:
         _check_settings({name: values}, "tune", problems)
+        return
+    for one in values:
+        unheard = Problems("")
+        if all(validate(kind, {name: one}, unheard) is None for kind in passes):
+            problems.add("tune", f"'{name}' of {passes[0].name} does not take {one!r}.")
 
 
 def _check_providers(recipe: Recipe, problems: Problems) -> None:

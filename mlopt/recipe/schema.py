@@ -53,8 +53,8 @@ class Recipe(Record):
         providers: Where it pays to try the recipe, when another one's ``tries`` name it; default:
             everywhere. Beside ``tries``: those that are tried where they can be used and the
             project names none.
-        tune: For ``tries``: session settings, each a list, that the fastest candidates are tried
-            with at the end.
+        tune: For ``tries``: session settings and options of passes, each a list, that the fastest
+            candidates are tried with at the end.
     """
 
     name: Annotated[str, Field(pattern=RECIPE_NAME)]

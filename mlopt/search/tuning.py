@@ -1,4 +1,4 @@
-"""A short race of session settings: the fastest candidates again, one setting changed at a time."""
+"""A short race of settings: the fastest candidates again, one setting changed at a time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ Settle = Callable[[PlannedCandidate, str, Any], PlannedCandidate | None]
 
 
 class TuningRace:
-    """Proposes the fastest candidates with other session settings.
+    """Proposes the fastest candidates with other settings, of the session or of their passes.
 
     Two rounds: first each setting alone, then, for each candidate, those that were faster alone
     together. Settings interact little enough that this finds most of what a grid would, for the sum
     of their values in place of the product.
     """
 
-    name = (
-        "session settings of the fastest candidates, one at a time, then the best of them together"
-    )
+    name = "settings of the fastest candidates, one at a time, then the best of them together"
 
     def __init__(
         self,
@@ -54,7 +52,7 @@ class TuningRace:
             self._alone[origin.name] = changed
         self._next: Batch | None = self._batch(
             [one for several in self._alone.values() for one, _, _ in several],
-            "the fastest candidates with other session settings",
+            "the fastest candidates with other settings",
         )
         self._combined = False
 

@@ -15,7 +15,7 @@ from mlopt.pipeline.proposing import with_setting
 from mlopt.pipeline.space import Space, candidate_space
 from mlopt.project import load_project
 from mlopt.providers import available_providers
-from mlopt.types.candidate import PlannedCandidate
+from mlopt.types.candidate import PlannedCandidate, Step
 
 pytestmark = pytest.mark.slow
 
@@ -118,6 +118,19 @@ def test_a_setting_stands_in_the_name_beside_the_choices_there_are() -> None:
     assert one is not None
     assert one.name == "int8-static[calibration=minmax,graph_optimization=basic]"
     assert one.settings["graph_optimization"] == "basic"
+
+
+def test_an_option_of_a_pass_is_changed_in_the_last_step_that_has_it() -> None:
+    steps = [Step(transformation=name) for name in ("export_onnx", "int8_dynamic", "int8_static")]
+    origin = candidate(provider="openvino").model_copy(update={"steps": tuple(steps)})
+    one = with_setting(origin, "per_channel", False)
+    assert one is not None
+    assert one.name == "int8-static[per_channel=False]@openvino"
+    assert [step.options for step in one.steps] == [{}, {}, {"per_channel": False}]
+    assert one.settings == origin.settings
+    assert with_setting(one, "per_channel", False) is None
+    assert with_setting(origin, "per_channel", True) is None, "that is its default"
+    assert with_setting(candidate(), "per_channel", False) is None, "no pass of it has that"
 
 
 def test_a_setting_that_changes_nothing_or_that_the_provider_ignores_is_no_candidate() -> None:

@@ -67,7 +67,11 @@ def test_choices_are_known_by_their_labels_and_can_be_made_one_by_one() -> None:
         ({"steps": [EXPORT], "tries": ["fp32"]}, "steps: does not go with 'tries'"),
         ({"tries": ["fp32"], "search": {"trials": 5}}, "search: does not go with 'tries'"),
         ({"tries": ["mine"]}, "tries: 'mine' names itself"),
-        ({"tries": ["fp32"], "tune": {"threads": [1]}}, "tune: unknown setting 'threads'."),
+        ({"tries": ["fp32"], "tune": {"speed": [1]}}, "tune: unknown setting 'speed'."),
+        (
+            {"tries": ["fp32"], "tune": {"per_channel": ["often"]}},
+            "tune: 'per_channel' of int8_dynamic does not take 'often'",
+        ),
         ({"steps": [EXPORT], "search": {"trials": 0}}, "search.trials"),
     ],
 )
