@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from peer_olive import olive_dynamic, olive_static
 
 RESULT = "build.json"
 MAIN = "model.onnx"
-EXAMPLES = 48
-"""For calibration, one at a time; the quantizers' own defaults are larger than what there is."""
 
 
 class Order(NamedTuple):
@@ -76,13 +75,12 @@ def rows(calibration: Path) -> Iterator[dict[str, Any]]:
     """Calibration examples, each as a batch of one."""
     with np.load(calibration) as arrays:
         data = {name: arrays[name] for name in arrays.files}
-    count = min(EXAMPLES, *(len(array) for array in data.values()))
-    for i in range(count):
+    for i in range(min(map(len, data.values()))):
         yield {name: array[i : i + 1] for name, array in data.items()}
 
 
 class Reader:
-    """What ONNX Runtime's quantizer reads calibration data from."""
+    """What ONNX Runtime's quantizer, which only looks for ``get_next``, reads calibration data from."""
 
     def __init__(self, calibration: Path) -> None:
         self._rows = rows(calibration)
@@ -99,9 +97,9 @@ def ort_static(order: Order) -> str:
     """``quantize_static`` with its defaults, after the pre-processing that its page asks for."""
     from onnxruntime.quantization import quantize_static
 
-    prepared = _preprocessed(order)
-    quantize_static(str(prepared), str(order.out / MAIN), _ort_reader(order.calibration))
-    prepared.unlink()
+    with tempfile.TemporaryDirectory() as work:
+        prepared = _preprocessed(order, Path(work))
+        quantize_static(str(prepared), str(order.out / MAIN), Reader(order.calibration))
     return MAIN
 
 
@@ -109,82 +107,44 @@ def ort_dynamic(order: Order) -> str:
     """``quantize_dynamic`` with its defaults, after the pre-processing that its page asks for."""
     from onnxruntime.quantization import quantize_dynamic
 
-    prepared = _preprocessed(order)
-    quantize_dynamic(str(prepared), str(order.out / MAIN))
-    prepared.unlink()
+    with tempfile.TemporaryDirectory() as work:
+        quantize_dynamic(str(_preprocessed(order, Path(work))), str(order.out / MAIN))
     return MAIN
 
 
 def optimum_static(order: Order) -> str:
     """``ORTQuantizer`` with the preset for AVX512-VNNI, calibrated by minimum and maximum."""
     from onnxruntime.quantization import CalibrationMethod
-    from optimum.onnxruntime import AutoQuantizationConfig, CalibrationConfig, ORTQuantizer
+    from optimum.onnxruntime import AutoQuantizationConfig, CalibrationConfig
 
-    source = _alone(order)
-    quantizer = ORTQuantizer.from_pretrained(source, file_name=order.fp32.name)
     config = AutoQuantizationConfig.avx512_vnni(is_static=True, per_channel=True)
     examples = [{name: array[0] for name, array in row.items()} for row in rows(order.calibration)]
-    ranges = quantizer.fit(
-        dataset=examples,
-        calibration_config=CalibrationConfig(
-            dataset_name="calibration",
-            dataset_config_name="",
-            dataset_split="calibration",
-            dataset_num_samples=len(examples),
-            method=CalibrationMethod.MinMax,
-        ),
-        onnx_augmented_model_name=str(source / "augmented.onnx"),
-        operators_to_quantize=config.operators_to_quantize,
+    calibration = CalibrationConfig(
+        dataset_name="calibration",
+        dataset_config_name="",
+        dataset_split="calibration",
+        dataset_num_samples=len(examples),
+        method=CalibrationMethod.MinMax,
     )
-    quantizer.quantize(config, order.out, file_suffix="int8", calibration_tensors_range=ranges)
-    return _only(order.out, source)
+
+    def quantize(quantizer: Any) -> None:
+        ranges = quantizer.fit(
+            dataset=examples,
+            calibration_config=calibration,
+            onnx_augmented_model_name=str(quantizer.onnx_model_path.with_name("augmented.onnx")),
+            operators_to_quantize=config.operators_to_quantize,
+        )
+        quantizer.quantize(config, order.out, calibration_tensors_range=ranges)
+
+    return _with_optimum(order, quantize)
 
 
 def optimum_dynamic(order: Order) -> str:
     """``ORTQuantizer`` with the preset for AVX512-VNNI, as its page on dynamic quantization does."""
-    from optimum.onnxruntime import AutoQuantizationConfig, ORTQuantizer
+    from optimum.onnxruntime import AutoQuantizationConfig
 
-    source = _alone(order)
-    quantizer = ORTQuantizer.from_pretrained(source, file_name=order.fp32.name)
     config = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=False)
-    quantizer.quantize(config, order.out, file_suffix="int8")
-    return _only(order.out, source)
-
-
-def olive_static(order: Order) -> str:
-    """A workflow of one pass, ``OnnxStaticQuantization``, with its defaults."""
-    from olive import run
-
-    config = {
-        "input_model": {"type": "OnnxModel", "model_path": str(order.fp32)},
-        "data_configs": [
-            {
-                "name": "calibration",
-                "user_script": str(_olive_script(order.out)),
-                "load_dataset_config": {"type": "simple_dataset"},
-                "dataloader_config": {"type": "peer_reader", "calibration": str(order.calibration)},
-            }
-        ],
-        "passes": {"quantize": {"type": "OnnxStaticQuantization", "data_config": "calibration"}},
-        "cache_dir": str(order.out / "cache"),
-        "output_dir": str(order.out / "workflow"),
-    }
-    run(config)
-    return _take_output(order.out)
-
-
-def olive_dynamic(order: Order) -> str:
-    """A workflow of one pass, ``OnnxDynamicQuantization``, with its defaults."""
-    from olive import run
-
-    config = {
-        "input_model": {"type": "OnnxModel", "model_path": str(order.fp32)},
-        "passes": {"quantize": {"type": "OnnxDynamicQuantization"}},
-        "cache_dir": str(order.out / "cache"),
-        "output_dir": str(order.out / "workflow"),
-    }
-    run(config)
-    return _take_output(order.out)
+    return _with_optimum(order, lambda quantizer: quantizer.quantize(config, order.out))
 
 
 def nncf(order: Order) -> str:
@@ -210,70 +170,39 @@ BUILDS: dict[str, tuple[Build, tuple[str, ...]]] = {
 }
 
 
-def _preprocessed(order: Order) -> Path:
-    """Shapes inferred and the graph optimized; the file as it is where that fails."""
+def _preprocessed(order: Order, work: Path) -> Path:
+    """The file with its shapes inferred and its graph optimized, in the directory ``work``."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    prepared = order.out / "prepared.onnx"
+    prepared = work / "prepared.onnx"
     try:
         quant_pre_process(str(order.fp32), str(prepared))
     except Exception:  # noqa: BLE001  # symbolic shapes are beyond it for some transformers
+        traceback.print_exc()
         quant_pre_process(str(order.fp32), str(prepared), skip_symbolic_shape=True)
     return prepared
 
 
-def _ort_reader(calibration: Path) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
+def _with_optimum(order: Order, quantize: Callable[[Any], None]) -> str:
+    """Quantizes the file as it is; where that fails, the pre-processed one, which its page leaves out.
 
-    reader = Reader(calibration)
-    CalibrationDataReader.register(type(reader))
-    return reader
+    Returns:
+        The name of the model's file.
+    """
+    from optimum.onnxruntime import ORTQuantizer
 
-
-def _alone(order: Order) -> Path:
-    """A directory in which the fp32 file is the only one."""
-    source = order.out / "fp32"
-    source.mkdir(exist_ok=True)
-    for file in order.fp32.parent.iterdir():
-        if file.suffix in {".onnx", ".data"}:
-            shutil.copy(file, source / file.name)
-    return source
-
-
-def _only(out: Path, source: Path) -> str:
-    """The one model that was written; what it was made of is removed."""
-    shutil.rmtree(source)
-    return next(out.glob("*.onnx")).name
-
-
-def _olive_script(out: Path) -> Path:
-    """What Olive imports to find the calibration data."""
-    script = out / "peer_script.py"
-    script.write_text(
-        "import sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from pathlib import Path\n"
-        "from olive.data.registry import Registry\n"
-        "from onnxruntime.quantization import CalibrationDataReader\n"
-        "from peer_builds import Reader\n\n\n"
-        "CalibrationDataReader.register(Reader)\n\n\n"
-        "@Registry.register_dataloader()\n"
-        "def peer_reader(dataset, calibration, **ignored):\n"
-        "    return Reader(Path(calibration))\n",
-        encoding="utf-8",
-    )
-    return script
-
-
-def _take_output(out: Path) -> str:
-    """Puts what Olive wrote beside ``build.json``, and removes the rest."""
-    written = next((out / "workflow").rglob("*.onnx"))
-    for file in written.parent.iterdir():
-        if file.suffix in {".onnx", ".data"}:
-            shutil.move(str(file), out / file.name)
-    for rest in ("workflow", "cache"):
-        shutil.rmtree(out / rest, ignore_errors=True)
-    return written.name
+    with tempfile.TemporaryDirectory() as alone:
+        source = Path(alone)
+        for file in order.fp32.parent.iterdir():
+            if file.suffix in {".onnx", ".data"}:
+                shutil.copy(file, source / file.name)
+        try:
+            quantize(ORTQuantizer.from_pretrained(source, file_name=order.fp32.name))
+        except Exception:  # noqa: BLE001  # whatever it is, the other file may do without it
+            traceback.print_exc()
+            prepared = _preprocessed(order, source)
+            quantize(ORTQuantizer.from_pretrained(source, file_name=prepared.name))
+    return next(order.out.glob("*.onnx")).name
 
 
 def _versions(libraries: tuple[str, ...]) -> dict[str, str]:
@@ -287,4 +216,4 @@ def _versions(libraries: tuple[str, ...]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

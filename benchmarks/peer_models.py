@@ -112,8 +112,8 @@ def agreement(outputs: NDArray[np.float32], targets: NDArray[np.float32]) -> flo
         outputs: Shape (N, C).
         targets: Those of the fp32 model, shape (N, C).
     """
-    varies = np.linalg.norm(targets - targets.mean(axis=0))
-    return float(1 - np.linalg.norm(outputs - targets) / max(varies, 1e-12))
+    varies = float(np.linalg.norm(targets - targets.mean(axis=0)))
+    return 1 - float(np.linalg.norm(outputs - targets)) / max(varies, 1e-12)
 
 
 def write_project(name: str, directory: str, max_drop: float) -> None:
@@ -149,7 +149,8 @@ def write_project(name: str, directory: str, max_drop: float) -> None:
                 "max_drop": max_drop,
             }
         ],
-        "measurement": {"launches": 3, "most_launches": 5, "min_block": 6, "max_seconds": 240},
+        "measurement": {"launches": 3, "most_launches": 5, "min_block": 6, "max_seconds": 180},
+        "diagnose": False,
     }
     (place / "mlopt.yaml").write_text(yaml.safe_dump(project, sort_keys=False), encoding="utf-8")
 
@@ -170,7 +171,8 @@ def _write_weights_and_data(one: Architecture, place: Path) -> None:
                 module(*(torch.from_numpy(value[i : i + 8]) for value in inputs.values()))
                 for i in range(0, count, 8)
             ]
-        np.savez(place / f"{split}.npz", target=torch.cat(answers).numpy(), **inputs)
+        arrays: dict[str, Any] = {"target": torch.cat(answers).numpy(), **inputs}
+        np.savez(place / f"{split}.npz", **arrays)
 
 
 def _inputs(

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from mlopt.errors import ModelError
 from mlopt.frameworks.torch_module import (
@@ -74,10 +74,12 @@ class CompiledSession:
         self._names = names
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-        """Outputs by name."""
-        with self.serving():
-            outputs = self.bind(inputs)()
-        return {name: value.numpy() for name, value in name_outputs(outputs, self._names).items()}
+        """Outputs by name, one example after the other: each batch size is compiled anew."""
+        import numpy as np
+
+        count = len(next(iter(inputs.values())))
+        answers = [self._answer({n: a[i : i + 1] for n, a in inputs.items()}) for i in range(count)]
+        return {name: np.concatenate([one[name] for one in answers]) for name in answers[0]}
 
     def bind(self, inputs: Arrays) -> Callable[[], object]:
         """One forward pass on tensors that share memory with ``inputs``."""
@@ -93,6 +95,11 @@ class CompiledSession:
     def placement(self) -> Placement | None:
         """There are no execution providers."""
         return None
+
+    def _answer(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        with self.serving():
+            outputs = self.bind(inputs)()
+        return {name: value.numpy() for name, value in name_outputs(outputs, self._names).items()}
 
 
 class OpenVinoRunner(Runner):
@@ -138,6 +145,7 @@ class OpenVinoSession:
         self._config = config
         self._names = names
         self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
+        self._requests: dict[int, Any] = {}
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
         """Outputs by name."""
@@ -146,13 +154,16 @@ class OpenVinoSession:
         return dict(zip(self._names, values, strict=True))
 
     def bind(self, inputs: Arrays) -> Callable[[], object]:
-        """One inference of a request that holds these inputs; outputs are not copied."""
+        """One inference on these inputs; neither they nor outputs are copied.
+
+        All calls share one request and its buffers, as a server's would.
+        """
         import openvino as ov
 
-        request = self._model(inputs).create_infer_request()
-        for name, array in inputs.items():
-            request.set_tensor(name, ov.Tensor(array, shared_memory=True))
-        return partial(request.infer, share_outputs=True)
+        model = self._model(inputs)
+        request = self._requests.setdefault(id(model), model.create_infer_request())
+        tensors = {name: ov.Tensor(array, shared_memory=True) for name, array in inputs.items()}
+        return Inference(request, tensors, tuple(inputs.values()))
 
     def serving(self) -> AbstractContextManager[object]:
         """Nothing to enter."""
@@ -176,6 +187,24 @@ class OpenVinoSession:
             except Exception as e:  # OpenVINO raises RuntimeError of its C++ side
                 raise ModelError(f"OpenVINO cannot compile the model: {_first_line(e)}") from e
         return self._compiled[key]
+
+
+class Inference(NamedTuple):
+    """One inference of a request that others use too.
+
+    Attributes:
+        arrays: Those that the tensors share memory with, and do not keep alive.
+    """
+
+    request: Any
+    tensors: dict[str, Any]
+    arrays: tuple[object, ...]
+
+    def __call__(self) -> object:
+        """The outputs."""
+        for name, tensor in self.tensors.items():
+            self.request.set_tensor(name, tensor)
+        return self.request.infer(share_outputs=True)
 
 
 def _first_line(error: Exception) -> str:

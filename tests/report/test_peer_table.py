@@ -1,0 +1,107 @@
+"""The page of ``benchmarks/peers.py``: what it says of results that are written down here."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "peer_table.py"
+
+
+@pytest.fixture(scope="module")
+def table() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("peer_table", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def estimate(value: float, half: float = 0.01) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def result(model: str, ratio: float, *, random: bool, over_fastest: float = 0.0) -> dict[str, Any]:
+    answers = {"metric": "agreement", "value": 0.99, "delta": estimate(-0.01)}
+    ours = answers | {
+        "candidate": "int8@openvino",
+        "p50_ms": estimate(2.0),
+        "ratio": estimate(1.0, 0.0),
+        "over_fastest": estimate(over_fastest, 0.002),
+        "higher_is_better": True,
+    }
+    if not random:
+        ours |= {"margin": 0.01, "verdict": "PASS"}
+    peer = answers | {"p50_ms": estimate(2.0 / ratio), "ratio": estimate(ratio)}
+    return {
+        "model": model,
+        "random": random,
+        "members": {
+            "peer": peer,
+            "slow": answers | {"first_look_ms": 9.0},
+            "broken": {"failed": "ValueError: no | kernel in /tmp/here/model.onnx"},
+            "missing": {"absent": "olive is not installed"},
+            "mlopt's choice": ours,
+        },
+        "fastest_peer": "peer",
+        "settings": {"provider": "openvino", "settings": {"intra_op_threads": 2}},
+        "optimize_s": {"build": 60.0, "time": 120.0},
+        "launches": 5,
+        "rounds": 50,
+        "machine": {"cpu": "Processor", "cpus": 2, "flags": ["avx2"]},
+        "versions": {"onnxruntime": "1.0"},
+        "finished": "2026-01-02",
+    }
+
+
+def test_the_geometric_mean_of_equal_ratios_is_that_ratio_and_better_known(
+    table: ModuleType,
+) -> None:
+    one = {"value": 0.8, "low": 0.8 / 1.1, "high": 0.8 * 1.1}
+    value, low, high = table.geometric_mean([one] * 4)
+    assert value == pytest.approx(0.8)
+    assert (low, high) == pytest.approx((0.8 / 1.1**0.5, 0.8 * 1.1**0.5))
+
+
+def test_targets_that_are_reached_are_said_to_be(table: ModuleType) -> None:
+    found = [result("a", 0.8, random=True), result("b", 0.7, random=False)]
+    words = "\n".join(table.targets(found))
+    assert "not reached" not in words
+    assert "0.748" in words
+
+
+def test_every_target_that_is_missed_names_the_model(table: ModuleType) -> None:
+    worse = result("a", 1.025, random=True, over_fastest=-0.01)
+    unproven = result("b", 0.9, random=False)
+    unproven["members"]["mlopt's choice"]["verdict"] = "INCONCLUSIVE"
+    slower, mean, sample, agreement = (
+        line for line in table.targets([worse, unproven]) if line.startswith("-")
+    )
+    assert "**not reached** by a (1.035)" in slower
+    assert "**not reached**" in mean
+    assert "**not reached** by b (INCONCLUSIVE)" in sample
+    assert "**not reached** by a (-0.0100 (-0.0120 to -0.0080))" in agreement
+
+
+def test_a_peer_that_fails_or_is_absent_has_a_row_with_its_cause_and_no_path(
+    table: ModuleType,
+) -> None:
+    page = "\n".join(table.document([result("a", 0.8, random=True)], ["a", "b"]))
+    assert "| broken | failed: ValueError: no \\| kernel in …/model.onnx |" in page
+    assert "| missing | absent: olive is not installed |" in page
+    assert "| slow | 9, first look only |" in page
+    assert "/tmp" not in page
+    assert "Not compared yet: b." in page
+
+
+def test_rows_stand_in_the_order_of_their_p50_after_that_of_mlopt(table: ModuleType) -> None:
+    page = list(table.document([result("a", 0.8, random=True)], ["a", "b"]))
+    rows = [line.split(" | ")[0] for line in page[page.index("## a") :] if line.startswith("| ")]
+    assert rows == ["|", "| mlopt's choice", "| peer", "| slow", "| broken", "| missing"]
