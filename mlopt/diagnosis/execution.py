@@ -77,7 +77,7 @@ def execute(
         ModelError: It cannot be loaded or run here.
     """
     try:
-        session = runner.open(artifact, provider, scratch)
+        session = runner.create(artifact, provider)
         plain_ms = timed(session, inputs)
         del session  # its threads would go on spinning beside the next one
         return _profiled(artifact, runner, provider, inputs, scratch, plain_ms)

@@ -85,7 +85,7 @@ def _fastest(
         helper.make_model(graph, opset_imports=opsets, ir_version=_IR), str(scratch / "probe.onnx")
     )
     try:
-        session = runner.open(_artifact(scratch), provider, scratch)
+        session = runner.create(_artifact(scratch), provider)
         if session.placement().share_on(provider.ort_name) < 1:
             return None
         return min(timed(session, [inputs], SECONDS))

@@ -45,7 +45,7 @@ class Int8Static(Pass):
         operators: ``all`` that ONNX Runtime can quantize, which suits convolutional networks; or
             ``products``: convolutions, and matrix products with weights, alone. What the latter make
             stays in float, and so do products of two activations. It suits transformers, whose
-            outliers are in sums and normalizations. ``auto`` takes ``products`` where the graph
+            outliers are in sums and normalizations. ``by_graph`` takes ``products`` where the graph
             multiplies activations with each other, as an attention does.
         exclude: Names of nodes that stay in float.
     """
@@ -63,7 +63,7 @@ class Int8Static(Pass):
     activations: Literal["auto", "uint8", "int8"] = "auto"
     per_channel: bool = True
     reduce_range: bool | Literal["auto"] = "auto"
-    operators: Literal["auto", "all", "products"] = "auto"
+    operators: Literal["by_graph", "all", "products"] = "by_graph"
     exclude: tuple[str, ...] = ()
 
     def resolve(self, cpu_flags: frozenset[str]) -> Self:
@@ -87,7 +87,7 @@ class Int8Static(Pass):
         target = context.workspace / "model.onnx"
         of_activations = products_of_activations(prepared)
         products_only = self.operators == "products" or (
-            self.operators == "auto" and bool(of_activations)
+            self.operators == "by_graph" and bool(of_activations)
         )
         in_float = [
             *self.exclude,

@@ -113,7 +113,10 @@ def profile_model(request: ProfileRequest, work: Path, on_event: OnEvent) -> lis
         Contestant(
             p.label,
             Stage(
-                artifact=str(directory), runner="onnxruntime", provider=p.label, settings=settings
+                artifact=str(directory),
+                runner="onnxruntime",
+                provider=p.label,
+                settings={**settings, **p.session},
             ),
         )
         for p in providers

@@ -26,7 +26,7 @@ from mlopt.types.search import SearchSummary
 TUNING_S = 30.0
 """Most seconds that each batch of the race of settings is timed for."""
 
-EVERYWHERE = frozenset({"intra_op_threads"})
+EVERYWHERE = frozenset({"intra_op_threads", "static_shapes"})
 """Settings that every provider heeds; the others are those of ONNX Runtime's own kernels."""
 
 

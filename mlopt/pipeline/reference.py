@@ -251,4 +251,7 @@ def _on_provider(found: Entrant, provider: str | None) -> Entrant:
             )
         return found
     chosen.require()
-    return found._replace(provider=chosen.label)
+    if chosen.label == found.provider:
+        return found
+    settings = {**found.settings, **chosen.session}
+    return found._replace(provider=chosen.label, settings=settings)

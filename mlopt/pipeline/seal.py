@@ -38,9 +38,30 @@ def seal(
         outputs=draft.outputs,
         lineage=lineage,
         key=key,
+        axes=_axes(directory / draft.main) if kind == "onnx" else {},
     )
     write_atomically(directory / MANIFEST, manifest.model_dump_json(indent=1))
     return manifest
+
+
+def _axes(model: Path) -> dict[str, tuple[int | str, ...]]:
+    """Sizes and names of the axes of an ONNX file's inputs; an axis without either has the name ''."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        graph = onnx.load(str(model), load_external_data=False).graph
+    except DecodeError:  # who opens the file says what is wrong with it
+        return {}
+    weights = {tensor.name for tensor in graph.initializer}
+    return {
+        one.name: tuple(
+            axis.dim_value if axis.HasField("dim_value") else axis.dim_param
+            for axis in one.type.tensor_type.shape.dim
+        )
+        for one in graph.input
+        if one.name not in weights
+    }
 
 
 def carry_assets(source: Path, target: Path) -> None:

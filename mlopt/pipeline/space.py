@@ -232,9 +232,11 @@ class Maker(NamedTuple):
 
     def of(self, name: str, expansion: Expansion, provider: str) -> PlannedCandidate:
         """The candidate that an expansion of the recipe ``name`` is on one provider."""
-        label = resolve_provider(provider).label
+        place = resolve_provider(provider)
+        label = place.label
         elsewhere = "" if label == resolve_provider(self.home).label else f"@{label}"
-        runner = RUNNERS[RUNNER].model_validate(expansion.session).resolve(usable_cpus())
+        session = {**place.session, **expansion.session}
+        runner = RUNNERS[RUNNER].model_validate(session).resolve(usable_cpus())
         return PlannedCandidate(
             name=name + suffix_of(expansion.choices) + elsewhere,
             role="candidate",

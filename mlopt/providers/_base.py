@@ -44,6 +44,7 @@ class Provider(Record):
         variants: Other ways to run on it, by what their name adds: ``openvino-bf16``. Each is a
             provider of its own to whoever chooses one; its value sets fields.
         variant_summaries: One line for each variant: what it changes, in speed and in answers.
+        session: Session settings that suit it, where a recipe names no others.
     """
 
     name: ClassVar[str]
@@ -52,6 +53,7 @@ class Provider(Record):
     host_memory: ClassVar[bool] = False
     variants: ClassVar[dict[str, dict[str, Any]]] = {}
     variant_summaries: ClassVar[dict[str, str]] = {}
+    session: ClassVar[dict[str, Any]] = {}
 
     @property
     def variant(self) -> str | None:

@@ -49,6 +49,8 @@ class OpenVinoProvider(Provider):
         "gpu-fp16": "OpenVINO on an Intel GPU, in fp16, which changes answers; copies are timed",
     }
 
+    session: ClassVar[dict[str, Any]] = {"static_shapes": True}  # it compiles the graph
+
     device: Literal["cpu", "gpu"] = "cpu"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 

@@ -18,6 +18,7 @@ from mlopt.providers import Binding, Provider, runtime_problem
 from mlopt.runners._base import Runner
 from mlopt.runners._device import NOT_CAPTURED, DeviceCall, graph_options
 from mlopt.runners._failure import cause_of
+from mlopt.runners._shaped import ShapedSession
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.measurement import Placement
 
@@ -44,6 +45,8 @@ class OnnxRuntimeRunner(Runner):
         allow_spinning: Threads that wait for work stay awake for a while. Without it an idle session
             leaves its neighbours alone, and each parallel operator starts a little later.
         graph_optimization: Level of the graph optimizations at load time. It can change answers.
+        static_shapes: A session for each shape of inputs that comes, in which dynamic axes have the
+            sizes of that shape. The first four have one; the others share one with dynamic axes.
     """
 
     name: ClassVar[str] = "onnxruntime"
@@ -55,6 +58,7 @@ class OnnxRuntimeRunner(Runner):
     execution_mode: Literal["sequential", "parallel"] = "sequential"
     allow_spinning: bool = True
     graph_optimization: Literal["none", "basic", "extended", "all"] = "all"
+    static_shapes: bool = False
 
     def resolve(self, cpus: int) -> Self:
         """Sizes the thread pools."""
@@ -73,14 +77,35 @@ class OnnxRuntimeRunner(Runner):
             del found["execution_mode"], found["inter_op_threads"]
         if self.allow_spinning:
             del found["allow_spinning"]
+        if not self.static_shapes:
+            del found["static_shapes"]
         return found
 
     def unavailable_because(self) -> str | None:
         """Neither or both of the packages that own ONNX Runtime are installed."""
         return runtime_problem()
 
-    def open(self, artifact: Artifact, provider: Provider, project_dir: Path) -> OnnxRuntimeSession:
-        """Creates an inference session.
+    def open(
+        self, artifact: Artifact, provider: Provider, project_dir: Path
+    ) -> OnnxRuntimeSession | ShapedSession:
+        """Creates an inference session; with ``static_shapes``, one for each shape when it comes.
+
+        Raises:
+            ModelError: ONNX Runtime refuses the model on this provider.
+        """
+        if self.static_shapes:
+            return ShapedSession(partial(self.create, artifact, provider), artifact.manifest)
+        return self.create(artifact, provider)
+
+    def create(
+        self, artifact: Artifact, provider: Provider, sizes: Mapping[str, int] | None = None
+    ) -> OnnxRuntimeSession:
+        """Creates one inference session.
+
+        Args:
+            artifact: An ONNX model.
+            provider: Where it should run.
+            sizes: Of dynamic axes, by their names in the file; the others stay dynamic.
 
         Raises:
             ModelError: ONNX Runtime refuses the model on this provider.
@@ -89,6 +114,8 @@ class OnnxRuntimeRunner(Runner):
 
         try:
             options = self.session_options()
+            for axis, size in (sizes or {}).items():
+                options.add_free_dimension_override_by_name(axis, size)
             providers = provider.attach(options)
             # Otherwise it starts again on the CPU when the provider fails, and says so to nobody.
             session = ort.InferenceSession(

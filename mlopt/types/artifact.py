@@ -48,6 +48,9 @@ class Manifest(Record):
         main: The file that a runner opens.
         files: Every file but the manifest, by its path in the directory.
         key: The cache key that it was built under.
+        axes: Of each input of an ONNX file: its sizes, and the names that the file has for dynamic
+            axes, which may be other ones than those of ``inputs``. Empty for other formats, and for
+            artifacts of an older mlopt.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -58,6 +61,7 @@ class Manifest(Record):
     outputs: tuple[TensorSpec, ...]
     lineage: tuple[LineageStep, ...]
     key: str
+    axes: dict[str, tuple[int | str, ...]] = {}
 
     @property
     def size_bytes(self) -> int:

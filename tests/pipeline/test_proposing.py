@@ -12,10 +12,12 @@ import yaml
 from mlopt import api
 from mlopt.machine import usable_cpus
 from mlopt.pipeline.proposing import with_setting
-from mlopt.pipeline.space import Space, candidate_space
+from mlopt.pipeline.space import Maker, Space, candidate_space
 from mlopt.project import load_project
 from mlopt.providers import available_providers
+from mlopt.recipe import Recipe
 from mlopt.types.candidate import PlannedCandidate, Step
+from mlopt.types.passes import Brought
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +133,16 @@ def test_an_option_of_a_pass_is_changed_in_the_last_step_that_has_it() -> None:
     assert with_setting(one, "per_channel", False) is None
     assert with_setting(origin, "per_channel", True) is None, "that is its default"
     assert with_setting(candidate(), "per_channel", False) is None, "no pass of it has that"
+
+
+def test_a_provider_that_compiles_has_static_shapes_unless_the_recipe_says_otherwise() -> None:
+    maker = Maker(Brought("onnx", has_student=False), "cpu")
+    plain = {"name": "r", "summary": "s", "when": "w", "steps": [{"pass": "int8_dynamic"}]}
+    for session, there in (({}, True), ({"static_shapes": False}, False)):
+        recipe = Recipe.model_validate({**plain, "session": session})
+        (here,), (elsewhere,) = (list(maker.on(recipe, p)) for p in ("cpu", "openvino"))
+        assert here.settings["static_shapes"] is False
+        assert elsewhere.settings["static_shapes"] is there
 
 
 def test_a_setting_that_changes_nothing_or_that_the_provider_ignores_is_no_candidate() -> None:

@@ -21,6 +21,7 @@ from mlopt.providers.cpu import CpuProvider
 from mlopt.providers.generic import GenericProvider
 from mlopt.runners import open_stage, shown_settings
 from mlopt.runners._device import DeviceCall
+from mlopt.runners._shaped import MOST_SHAPES, ShapedSession
 from mlopt.runners.onnxruntime import OnnxRuntimeRunner, OnnxRuntimeSession
 from mlopt.types.artifact import Artifact, LineageStep
 from mlopt.types.candidate import Stage
@@ -112,6 +113,7 @@ def test_settings_of_an_older_run_are_read_and_shown_as_they_were() -> None:
         ({"allow_spinning": False}, {"allow_spinning": False}),
         ({"graph_optimization": "none"}, {"graph_optimization": "none"}),
         ({"inter_op_threads": 4}, {}),  # without effect
+        ({"static_shapes": True}, {"static_shapes": True}),
         ({"execution_mode": "parallel"}, {"execution_mode": "parallel", "inter_op_threads": 2}),
     ],
 )
@@ -121,6 +123,52 @@ def test_a_setting_that_is_not_as_usual_is_shown(
     settings = OnnxRuntimeRunner(**changed).resolve(2).model_dump(mode="json")
     usual = {"intra_op_threads": 2, "graph_optimization": "all"}
     assert shown_settings("onnxruntime", settings) == usual | shown
+
+
+def shapes(session: ShapedSession) -> list[list[int | str]]:
+    """The shape of the input of each session that there is."""
+    return [one._session.get_inputs()[0].shape for one in session._known.values()]
+
+
+def test_with_static_shapes_each_of_the_first_has_a_session_without_dynamic_axes(
+    artifact: Artifact,
+) -> None:
+    session = opened(artifact, static_shapes=True)
+    for size in (1, 3, 1, 2):
+        call = session.bind({"x": X[:size]})
+        call()
+        np.testing.assert_allclose(session.run({"x": X[:size]})["y"], EXPECTED[:size], rtol=1e-6)
+    assert shapes(session) == [[1, 4], [3, 4], [2, 4]]
+
+
+def test_beyond_a_few_shapes_the_rest_share_a_session_with_dynamic_axes(
+    artifact: Artifact,
+) -> None:
+    session = opened(artifact, static_shapes=True)
+    for size in range(1, MOST_SHAPES + 3):
+        x = np.ones((size, 4), np.float32)
+        np.testing.assert_allclose(session.run({"x": x})["y"], np.maximum(x @ W, 0), rtol=1e-6)
+    assert [shape[0] for shape in shapes(session)] == [*range(1, MOST_SHAPES + 1), "batch"]
+
+
+def test_axes_are_fixed_by_the_names_that_the_file_has(artifact: Artifact, tmp_path: Path) -> None:
+    model = onnx.load(artifact.main_file)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    onnx.save(model, tmp_path / "model.onnx")
+    inputs, outputs = artifact.manifest.inputs, artifact.manifest.outputs
+    draft = Draft(main="model.onnx", inputs=inputs, outputs=outputs)
+    manifest = seal(tmp_path, draft, "onnx", (LineageStep(transformation="source"),), "")
+    assert manifest.axes == {"x": ("N", 4)}
+    session = opened(Artifact.open(tmp_path), static_shapes=True)
+    session.run({"x": X})
+    assert shapes(session) == [[3, 4]]
+
+
+def test_where_nothing_ran_yet_the_placement_is_that_of_any_shape(artifact: Artifact) -> None:
+    session = opened(artifact, static_shapes=True)
+    assert session.placement().nodes == opened(artifact).placement().nodes
+    assert shapes(session) == [["batch", 4]]
 
 
 @pytest.mark.parametrize("runner", ["onnxruntime", "a runner of tomorrow"])
