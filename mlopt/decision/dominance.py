@@ -50,7 +50,6 @@ LEAST_LAUNCHES = 3
 """Of the reference, and of one that loses less of a metric than its rival: with fewer, no interval is
 worth reading."""
 
-
 LEVELS = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99}
 """Of the quantiles that a budget line may be about; the other latency is the mean."""
 

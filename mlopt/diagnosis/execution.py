@@ -77,7 +77,7 @@ def execute(
         ModelError: It cannot be loaded or run here.
     """
     try:
-        session = runner.create(artifact, provider)
+        session = runner.create(artifact, provider, runner.fixed(artifact, inputs[0]))
         plain_ms = timed(session, inputs)
         del session  # its threads would go on spinning beside the next one
         return _profiled(artifact, runner, provider, inputs, scratch, plain_ms)
@@ -125,7 +125,7 @@ def _profiled(
     plain_ms: Sequence[float],
 ) -> Execution:
     model = with_names(artifact.main_file, scratch)
-    session = _open(model, runner, provider, scratch)
+    session = _open(model, runner, provider, runner.fixed(artifact, inputs[0]), scratch)
     wrapped = OnnxRuntimeSession(session, provider)
     # Not bound: what the runtime does around the nodes belongs to the trace, and graphs that are
     # replayed have no nodes in it.
@@ -142,13 +142,17 @@ def _profiled(
 
 
 def _open(
-    model: Path, runner: OnnxRuntimeRunner, provider: Provider, scratch: Path
+    model: Path,
+    runner: OnnxRuntimeRunner,
+    provider: Provider,
+    sizes: Mapping[str, int],
+    scratch: Path,
 ) -> ort.InferenceSession:
     """A session under the profiler that leaves its graph in ``scratch``, if its provider lets it."""
     import onnxruntime as ort
 
     for keep in (True, False):
-        options = runner.session_options()
+        options = runner.session_options(sizes)
         options.enable_profiling = True
         options.profile_file_prefix = str(scratch / "trace")
         if keep:

@@ -39,7 +39,7 @@ class ShapedSession:
             manifest: Says what the dynamic axes are called.
         """
         self._create = create
-        self._axes = manifest.axes or {one.name: one.shape for one in manifest.inputs}
+        self._manifest = manifest
         self._known: dict[tuple[tuple[str, int], ...], Session] = {}
         self._lock = threading.Lock()
 
@@ -63,12 +63,7 @@ class ShapedSession:
             return next(iter(self._known.values())).placement()
 
     def _session(self, inputs: Arrays) -> Session:
-        sizes = {
-            axis: array.shape[i]
-            for name, array in inputs.items()
-            for i, axis in enumerate(self._axes.get(name, ()))
-            if isinstance(axis, str) and axis
-        }
+        sizes = sizes_of(inputs, self._manifest)
         key = tuple(sorted(sizes.items()))
         with self._lock:
             if key not in self._known and len(self._known) >= MOST_SHAPES:
@@ -76,3 +71,19 @@ class ShapedSession:
             if key not in self._known:
                 self._known[key] = self._create(sizes)
             return self._known[key]
+
+
+def sizes_of(inputs: Arrays, manifest: Manifest) -> dict[str, int]:
+    """The size that each dynamic axis has in ``inputs``, by its name in the file.
+
+    Args:
+        inputs: Arrays by name.
+        manifest: Of the model that takes them.
+    """
+    axes = manifest.axes or {one.name: one.shape for one in manifest.inputs}
+    return {
+        axis: array.shape[i]
+        for name, array in inputs.items()
+        for i, axis in enumerate(axes.get(name, ()))
+        if isinstance(axis, str) and axis
+    }

@@ -18,7 +18,7 @@ from mlopt.providers import Binding, Provider, runtime_problem
 from mlopt.runners._base import Runner
 from mlopt.runners._device import NOT_CAPTURED, DeviceCall, graph_options
 from mlopt.runners._failure import cause_of
-from mlopt.runners._shaped import ShapedSession
+from mlopt.runners._shaped import ShapedSession, sizes_of
 from mlopt.types.artifact import Artifact, Format
 from mlopt.types.measurement import Placement
 
@@ -113,9 +113,7 @@ class OnnxRuntimeRunner(Runner):
         import onnxruntime as ort
 
         try:
-            options = self.session_options()
-            for axis, size in (sizes or {}).items():
-                options.add_free_dimension_override_by_name(axis, size)
+            options = self.session_options(sizes)
             providers = provider.attach(options)
             # Otherwise it starts again on the CPU when the provider fails, and says so to nobody.
             session = ort.InferenceSession(
@@ -128,8 +126,16 @@ class OnnxRuntimeRunner(Runner):
             ) from e
         return OnnxRuntimeSession(session, provider)
 
-    def session_options(self) -> ort.SessionOptions:
-        """Options of a session that runs with these settings."""
+    def fixed(self, artifact: Artifact, inputs: Arrays) -> dict[str, int]:
+        """The sizes that dynamic axes have in a session for ``inputs``; none without static shapes."""
+        return sizes_of(inputs, artifact.manifest) if self.static_shapes else {}
+
+    def session_options(self, sizes: Mapping[str, int] | None = None) -> ort.SessionOptions:
+        """Options of a session that runs with these settings.
+
+        Args:
+            sizes: As for :meth:`create`.
+        """
         import onnxruntime as ort
 
         levels = ort.GraphOptimizationLevel
@@ -153,6 +159,8 @@ class OnnxRuntimeRunner(Runner):
             "all": levels.ORT_ENABLE_ALL,
         }[self.graph_optimization]
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        for axis, size in (sizes or {}).items():
+            options.add_free_dimension_override_by_name(axis, size)
         return options
 
 

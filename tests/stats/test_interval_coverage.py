@@ -6,30 +6,23 @@ just kept.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from benchmark_scripts import load_script
 from scipy import stats
 
 pytestmark = pytest.mark.slow
 
 RUNS = 100
 RARE = 1e-3
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "interval_coverage.py"
 
 
 @pytest.fixture(scope="module")
 def simulation() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("interval_coverage", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("interval_coverage")
 
 
 @pytest.mark.parametrize("name", ["bimodal, launch effects", "AR(1), launch effects"])
