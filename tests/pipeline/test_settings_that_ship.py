@@ -64,9 +64,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[OnnxRuntimeRunner]:
     found: list[OnnxRuntimeRunner] = []
     options = OnnxRuntimeRunner.session_options
 
-    def spy(self: OnnxRuntimeRunner) -> object:
+    def spy(self: OnnxRuntimeRunner, *sizes: object) -> object:
         found.append(self)
-        return options(self)
+        return options(self, *sizes)
 
     monkeypatch.setattr(OnnxRuntimeRunner, "session_options", spy)
     return found
