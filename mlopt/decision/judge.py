@@ -90,7 +90,7 @@ def _judge_latency(line: BudgetLine, evidence: Evidence) -> Verdict:
     measured = [m for m in evidence.measurements if m.workload.name == line.workload]
     if not measured:
         return _verdict(line, None, "ms", f"timing the workload {line.workload}")
-    observed = _latency(line, measured[0])
+    observed = latency_of(line, measured[0])
     if wandered(measured[0].diagnostics):
         # Where it happened to be; an interval of a level that does not exist would say too much.
         place = None if observed is None else Estimate(value=observed.value)
@@ -118,7 +118,8 @@ def _judge_throughput(line: BudgetLine, evidence: Evidence) -> Verdict:
     )
 
 
-def _latency(line: BudgetLine, measurement: Measurement) -> Estimate | None:
+def latency_of(line: BudgetLine, measurement: Measurement) -> Estimate | None:
+    """The latency that a line is about; None where there are too few samples for it."""
     estimates = {
         "p50_ms": measurement.p50_ms,
         "p90_ms": measurement.p90_ms,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from made_by_hand import candidate, interval, metric
+from made_by_hand import candidate, evidence, interval, measured, metric
 
 from mlopt.decision import SELECTION_RULE, Choice, choose
 from mlopt.decision.select import Ratio
@@ -251,6 +251,42 @@ def test_inconclusive_comes_after_pass_however_fast() -> None:
     assert choice.chosen == "sure"
     assert choice.outcome == "PASS"
     assert "INCONCLUSIVE" in reason(choice, "fast")
+
+
+@pytest.mark.parametrize(
+    ("p99", "p50", "chosen"),
+    [
+        (Estimate(value=2.4, high=9.0), 1.0, "fast"),
+        (Estimate(value=2.6, high=9.0), 1.0, "sure"),
+        (None, 1.0, "fast"),
+        (None, 1.9, "sure"),
+    ],
+    ids=["half", "more", "no-p99", "no-p99-and-a-p90-over-half"],
+)
+def test_who_joined_late_is_not_passed_over_for_a_p99_that_is_far_from_its_limit(
+    p99: Estimate | None, p50: float, chosen: str
+) -> None:
+    """The p90 of these is 1.5 times their p50."""
+    late = candidate("fast", p50)
+    assert late.selection is not None
+    timed = measured(interval(p50), p90=interval(1.5 * p50), p99=p99, support="insufficient")
+    choice = chosen_of(
+        late.model_copy(update={"selection": evidence(timed)}),
+        candidate("sure", 2, p99=interval(4, 3.9, 4.1)),
+        budget=(P99,),
+    )
+    assert choice.chosen == chosen
+
+
+def test_the_reason_counts_those_that_were_compared() -> None:
+    unsure = interval(5, 4, 6)
+    behind = candidate("behind", 1, p99=unsure)
+    first, second = (candidate(name, p50) for name, p50 in (("first", 2), ("second", 2.4)))
+    one = chosen_of(behind, first, budget=(P99,))
+    assert one.reason == "the only candidate that PASSes every budget line"
+    two = chosen_of(behind, first, second, budget=(P99,))
+    assert two.reason == "the smallest p50 of 2 candidates that PASS every budget line"
+    assert chosen_of(first, budget=(P99,)).reason == "the only candidate that may ship"
 
 
 def test_where_nobody_passes_the_fastest_inconclusive_one_is_chosen() -> None:
