@@ -193,7 +193,7 @@ def test_a_provider_that_took_no_node_is_marked_and_not_chosen(
         recipes=["int8-static"],
         providers=["azure"],
         budget=["size<1MB"],
-        time_limit_s=120,
+        time_limit_s=40,
     )
 
     fallen = result.run.candidate("int8-static@azure")
