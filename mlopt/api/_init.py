@@ -63,7 +63,8 @@ data:
 # What recipes that train need beside the training split. 'student' is a smaller model, which the
 # recipe 'distill' has learn from yours; 'augment' varies a training batch at random: it takes the
 # inputs as tensors by name, and returns them the same.
-#student: {factory: "model:build_student"} # with 'arguments' and 'weights', if it has any
+#student: {factory: "model:build_student"} # with 'arguments' and 'weights', if it has any; where it
+# starts from trained weights, a 'learning_rate' of 0.001 serves it better than that of the recipe
 #augment: data:augment
 
 # What is scored is the first output. The targets, which data functions yield beside the inputs:

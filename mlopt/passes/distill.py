@@ -29,7 +29,8 @@ class Distill(Pass, TrainingOptions):
         epochs: Most passes over the training part.
         batch_size: Examples in a step; a model with a fixed batch axis keeps its own.
         optimizer: ``adamw``, or ``sgd`` with Nesterov's momentum of 0.9.
-        learning_rate: The highest of the schedule. ``auto``: 0.001 for adamw, 0.05 for sgd.
+        learning_rate: The highest of the schedule, where ``student`` in mlopt.yaml has none of its
+            own. ``auto``: 0.001 for adamw, 0.05 for sgd.
         schedule: ``cosine`` rises at first and falls to 0; ``constant`` stays.
         warmup: Share of the steps in which a ``cosine`` rises.
         weight_decay: On matrices and kernels; never on biases and normalisations.
@@ -81,15 +82,17 @@ class Distill(Pass, TrainingOptions):
         from mlopt.types.tensors import fixed_batch
 
         taught_by, teaching = load_module(context.teacher, context.project_dir)
-        named = self._named_student(artifact, context)
+        named, options = self._named_student(artifact, context), self
         if named is None:
             module, model = load_module(artifact, context.project_dir)
         else:
             module, model = new_student(named, taught_by, teaching.outputs, context)
+            if named.learning_rate is not None:
+                options = self.model_copy(update={"learning_rate": named.learning_rate})
         history = train(
             module,
             context,
-            self,
+            options,
             outputs=model.outputs,
             fixed_batch=fixed_batch(artifact.manifest.inputs),
             teacher=Teacher(
@@ -100,8 +103,11 @@ class Distill(Pass, TrainingOptions):
                 temperature=self.temperature,
             ),
         )
-        student = "the model of the step before" if named is None else named.factory
-        return trained_draft(module, model, artifact, context, history, student=student)
+        facts = {
+            "student": "the model of the step before" if named is None else named.factory,
+            "learning_rate": options.learning_rate,
+        }
+        return trained_draft(module, model, artifact, context, history, **facts)
 
     def _named_student(self, artifact: Artifact, context: PassContext) -> StudentModel | None:
         """The student that the recipe or the project names; None: the model of the step before.

@@ -90,6 +90,27 @@ def test_a_student_that_the_recipe_names_comes_before_that_of_the_project(school
     assert draft.facts["parameters"] == 5 * 2 + 2 * 2 + 3 * 3
 
 
+@pytest.mark.parametrize(("own", "highest"), [(None, 0.02), (0.003, 0.003)])
+def test_a_students_own_learning_rate_comes_before_that_of_the_recipe(
+    school: School, own: float | None, highest: float
+) -> None:
+    student = school.bench.training.student
+    assert student is not None
+    school.says(student={**student.model_dump(), "learning_rate": own})
+
+    draft = apply(
+        "distill",
+        school.model(),
+        school.context(),
+        epochs=1,
+        learning_rate=0.02,
+        schedule="constant",
+    )
+
+    assert draft.facts["learning_rate"] == highest
+    assert draft.facts["training"]["epochs"][0]["learning_rate"] == highest
+
+
 def test_after_another_step_the_model_of_that_step_learns(school: School) -> None:
     model = school.model()
 
