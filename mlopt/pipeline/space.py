@@ -132,23 +132,40 @@ class _Finder:
     def _add_members(self, composite: Recipe) -> None:
         """Those that ``composite`` names, on the providers that it names."""
         providers = self._providers(composite)
-        for name in composite.tries:
-            member = find_recipe(name, self._loaded.directory).recipe
-            if member.tries:
-                raise ConfigError(
-                    f"the recipe '{composite.name}' tries '{name}', which tries others itself. Name "
-                    "those instead."
-                )
-            if composite.mixed_precision:
-                member = member.model_copy(update={"mixed_precision": True})
-            where = [n for n in providers if not member.providers or n in member.providers]
-            if where:
-                self._add(member, tuple(where), is_named=False, is_whole=False)
+        for names in composite.alternatives:
+            members = [self._member(composite, name) for name in names]
+            taken = next((m.name for m in members if self._add_member(m, providers)), None)
+            later = names[names.index(taken) + 1 :] if taken is not None else ()
+            self._notes += [
+                f"the recipe '{name}' is not tried: '{taken}' applies, which is tried in its place"
+                for name in later
+            ]
         self._tune |= {name: tuple(values) for name, values in composite.tune.items()}
+
+    def _member(self, composite: Recipe, name: str) -> Recipe:
+        member = find_recipe(name, self._loaded.directory).recipe
+        if member.tries:
+            raise ConfigError(
+                f"the recipe '{composite.name}' tries '{name}', which tries others itself. Name "
+                "those instead."
+            )
+        if composite.mixed_precision:
+            return member.model_copy(update={"mixed_precision": True})
+        return member
+
+    def _add_member(self, member: Recipe, providers: tuple[str, ...]) -> bool:
+        """Whether a recipe of a composite applies, on those providers where it pays."""
+        where = tuple(n for n in providers if not member.providers or n in member.providers)
+        return bool(where) and self._add(member, where, is_named=False, is_whole=False)
 
     def _add(
         self, recipe: Recipe, providers: tuple[str, ...], *, is_named: bool, is_whole: bool = True
-    ) -> None:
+    ) -> bool:
+        """Whether a recipe applies; then it is tried.
+
+        Raises:
+            ConfigError: It was asked for by its name, and does not.
+        """
         reason = (
             recipe.refuses(self._brought)
             or _lacks_split(recipe, self._loaded)
@@ -158,10 +175,11 @@ class _Finder:
             raise ConfigError(f"the recipe '{recipe.name}' does not apply: {reason}.")
         if reason is not None:
             self._notes.append(f"the recipe '{recipe.name}' does not apply: {reason}")
-            return
+            return False
         self._entries.setdefault(recipe.name, Entry(recipe, providers, is_whole))
         if recipe.mixed_precision:
             self._mixed.append(recipe.name)
+        return True
 
     def _providers(self, composite: Recipe) -> tuple[str, ...]:
         """The project's, where it names them; else those of the recipe that can be used here."""

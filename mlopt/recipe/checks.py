@@ -35,7 +35,7 @@ def _check_composite(recipe: Recipe, problems: Problems) -> None:
     for key in ("steps", "session", "search"):
         if getattr(recipe, key):
             problems.add(key, "does not go with 'tries'. Put it into one of those recipes.")
-    if recipe.name in recipe.tries:
+    if any(recipe.name in names for names in recipe.alternatives):
         problems.add("tries", f"'{recipe.name}' names itself. Remove it.")
     for name, values in recipe.tune.items():
         _check_tuned(name, values, problems)

@@ -49,7 +49,8 @@ class Recipe(Record):
         session: Session settings of what the steps make; one given as a list is a choice.
         search: Explore the choices with optuna; default: try every combination.
         mixed_precision: Where INT8 loses too much, look for the fewest nodes that must stay in float.
-        tries: Names of recipes, in place of ``steps``: all of them race, on every provider.
+        tries: Names of recipes, in place of ``steps``: all of them race, on every provider. Of names
+            in a list of their own only the first one races that applies.
         providers: Where it pays to try the recipe, when another one's ``tries`` name it; default:
             everywhere. Beside ``tries``: those that are tried where they can be used and the
             project names none.
@@ -64,9 +65,14 @@ class Recipe(Record):
     session: dict[str, Any] = {}
     search: Search | None = None
     mixed_precision: bool = False
-    tries: tuple[str, ...] = ()
+    tries: tuple[str | tuple[str, ...], ...] = ()
     providers: tuple[str, ...] = ()
     tune: dict[str, list[Any]] = {}
+
+    @property
+    def alternatives(self) -> tuple[tuple[str, ...], ...]:
+        """``tries``, each as the names of which the first one that applies races."""
+        return tuple((one,) if isinstance(one, str) else one for one in self.tries)
 
     def expand(self, source: Format) -> Iterator[Expansion]:
         """Every combination of the choices, in the order of the file.

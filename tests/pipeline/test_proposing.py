@@ -74,6 +74,25 @@ def test_a_recipe_is_tried_where_it_pays_and_elsewhere_only_by_its_name(
     assert {c.recipe for c in space_of(project).candidates} == {"fp32", "there"}
 
 
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (["prune", "int8-dynamic", "int8-static"], "int8-dynamic"),
+        (["int8-static", "int8-dynamic"], "int8-static"),
+    ],
+)
+def test_of_alternatives_only_the_first_that_applies_races(
+    names: list[str], taken: str, onnx_project: Callable[..., Path]
+) -> None:
+    race = RACE | {"tries": ["fp32", names]}
+    space = space_of(with_recipe(onnx_project(recipes=["race"]), **race))
+    assert {c.recipe for c in space.candidates} == {"fp32", taken}
+    later = [n for n in space.notes if "is not tried" in n]
+    assert later == [
+        f"the recipe '{names[-1]}' is not tried: '{taken}' applies, which is tried in its place"
+    ]
+
+
 def test_a_project_that_names_its_providers_is_obeyed(onnx_project: Callable[..., Path]) -> None:
     race = RACE | {"providers": ["cpu", "openvino"]}
     space = space_of(with_recipe(onnx_project(recipes=["race"], providers=["cpu"]), **race))

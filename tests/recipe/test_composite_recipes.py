@@ -67,6 +67,7 @@ def test_choices_are_known_by_their_labels_and_can_be_made_one_by_one() -> None:
         ({"steps": [EXPORT], "tries": ["fp32"]}, "steps: does not go with 'tries'"),
         ({"tries": ["fp32"], "search": {"trials": 5}}, "search: does not go with 'tries'"),
         ({"tries": ["mine"]}, "tries: 'mine' names itself"),
+        ({"tries": [["fp32", "mine"]]}, "tries: 'mine' names itself"),
         ({"tries": ["fp32"], "tune": {"speed": [1]}}, "tune: unknown setting 'speed'."),
         (
             {"tries": ["fp32"], "tune": {"per_channel": ["often"]}},
@@ -101,4 +102,4 @@ def test_what_a_built_in_recipe_tries_are_recipes_with_steps() -> None:
     composites = [found.recipe for found in list_recipes() if found.recipe.tries]
     assert [one.name for one in composites] == [DEFAULT_RECIPE]
     for one in composites:
-        assert all(find_recipe(name).recipe.steps for name in one.tries)
+        assert all(find_recipe(name).recipe.steps for names in one.alternatives for name in names)
