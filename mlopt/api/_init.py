@@ -152,7 +152,7 @@ budget:
 #  max_block: 100 # most inferences in a visit
 #  warmup: 3 # untimed inferences at the beginning of a visit
 #  pool: 64 # different real inputs that a visit cycles through
-#  max_seconds: 120 # of one trial; rounds give way first, then launches
+#  max_seconds: 120 # of one trial, once all have loaded; rounds give way first, then launches
 
 # What one worker process may use, and how large a split may be.
 #limits:

@@ -23,7 +23,7 @@ from mlopt.types.plan import Plan, SearchPlan
 from mlopt.types.run import CandidateResult, Run
 from mlopt.types.search import SearchSummary
 
-TUNING_S = 30.0
+TUNING_S = 20.0
 """Most seconds that each batch of the race of settings is timed for."""
 
 EVERYWHERE = frozenset({"intra_op_threads", "static_shapes"})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +102,7 @@ class Timer:
             split: ``selection`` or ``holdout``: where inputs come from.
             phase: ``time`` for the choice, ``confirm`` for the confirmation.
             rivals: Of those in ``artifacts``, who was timed before and goes on.
-            seconds: At most, beside the schedule's own limit.
+            seconds: At most, beside the schedule's own limit; as that, from when all have loaded.
         """
         where = "confirmation" if phase == "confirm" else "selection"
         work = _Work(artifacts, qualities, split, phase, seconds)
@@ -169,7 +168,8 @@ class Timer:
             project_dir=self._prepared.project.directory,
             limits=self._limits,
             seed=run.plan.seed + (1 if work.phase == "confirm" else 0),
-            deadline=earliest(moment, time.monotonic() + seconds),
+            deadline=moment,
+            seconds=seconds,
         )
         contestants = [
             Contestant(n, stage_of(run.candidate(n).plan, work.artifacts[n])) for n in heat
@@ -278,11 +278,6 @@ def trials_of(run: Run, field: str) -> set[str]:
     """
     found = (getattr(candidate, field) for candidate in run.candidates)
     return {m.trial for evidence in found if evidence is not None for m in evidence.measurements}
-
-
-def earliest(first: float | None, second: float) -> float:
-    """The earlier of two moments, the first of which may never come."""
-    return second if first is None else min(first, second)
 
 
 class Checkpoint(NamedTuple):

@@ -81,6 +81,8 @@ class Setting(NamedTuple):
     Attributes:
         snapshot: Directory of the examples that inputs are drawn from.
         deadline: Value of ``time.monotonic()`` after which no block begins; None: no limit.
+        seconds: The same, as seconds from when the first launch has loaded, which takes long where
+            there are many: without it they might use the time up, and nobody be timed.
         least_rounds: In each launch, however short the time is.
         open_together: Start the workers at once: sooner done, and cold starts mean nothing.
     """
@@ -92,12 +94,21 @@ class Setting(NamedTuple):
     limits: Limits
     seed: int
     deadline: float | None = None
+    seconds: float | None = None
     least_rounds: int = 1
     open_together: bool = False
 
     def expired(self) -> bool:
         """Whether the time limit is reached."""
         return self.deadline is not None and time.monotonic() > self.deadline
+
+    def once_loaded(self) -> Setting:
+        """The same, with the seconds counted from now."""
+        if self.seconds is None:
+            return self
+        end = time.monotonic() + self.seconds
+        deadline = end if self.deadline is None else min(end, self.deadline)
+        return self._replace(deadline=deadline, seconds=None)
 
     def left_s(self, estimate: float) -> float:
         """Seconds until the trial ends: as estimated, or at the deadline."""

@@ -19,7 +19,8 @@ from mlopt.profiling.stopping import Referee, Ruling
 from mlopt.types.measurement import LaunchVitals
 
 SCREENED = 6
-"""With more candidates than these the first launch has half of the time: many leave after it."""
+"""With more candidates than these the first launch has half of the time, once they have loaded: many
+leave after it."""
 
 Progress = Callable[[str, float, float | None], None]
 
@@ -107,6 +108,7 @@ class _Trial:
         with ExitStack() as stack:
             heat = Launch(number, self.setting, self.observed, self.counts, stack)
             heat.open(alive, self._tell)
+            heat.setting = self.setting = self.setting.once_loaded()
             if self.setting.deadline is not None and number < self.setting.schedule.launches:
                 self.rounds = self._affordable_rounds(began, number, heat)
                 self.cut |= self.rounds < self.setting.schedule.rounds
@@ -170,12 +172,12 @@ class _Trial:
         Few launches with many rounds say less than many launches with few, so rounds give way.
         """
         assert self.setting.deadline is not None
-        opened_s = time.monotonic() - began
+        opened = time.monotonic()
         left_s = self.setting.deadline - began
-        each = left_s / (self.setting.schedule.launches - launch)
+        each = left_s / (self.setting.schedule.launches - launch) - (opened - began)
         if self.begun == 1 and self.referee is not None and len(heat.workers) > SCREENED:
-            each = max(each, left_s / 2)
-        affordable = int((each - opened_s) / max(heat.round_s, 1e-6))
+            each = max(each, (self.setting.deadline - opened) / 2)
+        affordable = int(each / max(heat.round_s, 1e-6))
         least, most = self.setting.least_rounds, self.setting.schedule.rounds
         return min(most, max(least, affordable))
 

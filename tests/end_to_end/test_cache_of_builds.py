@@ -28,6 +28,10 @@ def build():
 """
 
 
+EXPORT = {"pass": "export_onnx", "exporter": "torchscript"}  # the faster one
+RECIPES = {"plain": [EXPORT], "small": [EXPORT, {"pass": "int8_dynamic"}]}
+
+
 @pytest.fixture
 def torch_project(tmp_path: Path) -> Path:
     import numpy as np
@@ -52,9 +56,14 @@ def torch_project(tmp_path: Path) -> Path:
         "data": {s: {"npz": f"{s}.npz"} for s in ("selection", "holdout")},
         "metrics": ["accuracy"],
         "measurement": {"launches": 1, "rounds": 2, "block_ms": 1},
-        "recipes": ["fp32", "int8-dynamic"],
+        "baseline": {"recipe": "plain"},
+        "recipes": list(RECIPES),
         "diagnose": False,
     }
+    (tmp_path / "recipes").mkdir()
+    for name, steps in RECIPES.items():
+        recipe = {"name": name, "summary": "in this test", "when": "in this test", "steps": steps}
+        (tmp_path / "recipes" / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
     (tmp_path / "mlopt.yaml").write_text(yaml.safe_dump(content))
     return tmp_path
 
@@ -68,20 +77,16 @@ def test_only_what_changed_is_built_again(torch_project: Path, tmp_path: Path) -
         return api.optimize(torch_project, out=tmp_path / "out")
 
     first = run()
-    assert cached(first) == {"fp32": 0, "int8-dynamic": 1}, (
-        "the export that both share is built once"
-    )
+    assert cached(first) == {"plain": 0, "small": 1}, "the export that both share is built once"
 
     (torch_project / "README.md").write_text("not code")
-    assert cached(run()) == {"fp32": 1, "int8-dynamic": 2}, "no code changed, nothing is built"
+    assert cached(run()) == {"plain": 1, "small": 2}, "no code changed, nothing is built"
 
     model = torch_project / "model.py"
     model.write_text(
         MODEL.replace("return self.layer(features)", "return self.layer(features) * 2")
     )
     edited = run()
-    assert cached(edited) == {"fp32": 0, "int8-dynamic": 1}, (
-        "forward changed, with the same weights"
-    )
-    hashes = [r.run.candidate("fp32").artifact_sha256 for r in (first, edited)]
+    assert cached(edited) == {"plain": 0, "small": 1}, "forward changed, with the same weights"
+    hashes = [r.run.candidate("plain").artifact_sha256 for r in (first, edited)]
     assert hashes[0] != hashes[1]

@@ -162,6 +162,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
         schedule: dict[str, Any] | None = None,
         progress: Progress = lambda *_: None,
         together: bool = False,
+        seconds: float | None = None,
         **more: Any,
     ) -> tuple[TrialEnd, Theatre]:
         cast = scripts if isinstance(scripts, dict) else {name: Script() for name in scripts}
@@ -182,6 +183,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
             limits=Limits(),
             seed=seed,
             deadline=None if time_s is None else theatre.now + time_s,
+            seconds=seconds,
             open_together=together,
         )
         contestants = [
@@ -429,6 +431,18 @@ def test_the_time_of_loading_is_not_spent_on_rounds(play: Play) -> None:
 def test_a_launch_whose_time_goes_into_loading_still_has_one_round(play: Play) -> None:
     end, _ = play({"a": Script(load_s=1.0)}, launches=5, rounds=10, time_s=4)
     assert keys(end.observed["a"]) == [(0, 0), (1, 0), (2, 0)]
+
+
+@pytest.mark.parametrize(("limit_s", "rounds"), [(None, 6), (20.0, 3)])
+def test_seconds_count_from_when_the_first_launch_has_loaded(
+    play: Play, limit_s: float | None, rounds: int
+) -> None:
+    # Loading both takes 10 s, their pilots 1 s, and a round 2.4 s.
+    scripts = {name: Script({1: 100 * MS}, load_s=5.0) for name in ("a", "b")}
+    end, theatre = play(scripts, launches=1, rounds=9, time_s=limit_s, seconds=15.0)
+    assert len(keys(end.observed["a"])) == rounds
+    assert "the time limit" in end.stopped_because
+    assert theatre.now <= 1000 + (limit_s or 26) + 0.1
 
 
 def test_no_block_begins_after_the_deadline(play: Play) -> None:
