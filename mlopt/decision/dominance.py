@@ -54,6 +54,11 @@ LEVELS = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99}
 """Of the quantiles that a budget line may be about; the other latency is the mean."""
 
 
+FAR_BELOW = 0.5
+"""Of the limit of a latency: few samples settle no tail, but what they show to be within half of its
+limit is taken for kept until more is known."""
+
+
 class Standing(NamedTuple):
     """What is known of a candidate before it is timed.
 
@@ -144,11 +149,15 @@ def dominates(
 
 
 def _seems_kept(line: BudgetLine, samples: Mapping[int, Samples]) -> bool:
-    """Whether what was seen of a latency is within its limit; a workload not timed keeps nothing."""
+    """Whether what was seen of a latency is within its limit; a workload not timed keeps nothing.
+
+    A p99 must be far below: until it has an interval, the choice takes no other one for kept.
+    """
+    share = FAR_BELOW if line.quantity == "p99_ms" else 1.0
     found = [
         one for size, one in samples.items() if Workload(batch_size=size).name == line.workload
     ]
-    return any(_seen_ms(line, one) <= line.limit for one in found if one)
+    return any(_seen_ms(line, one) <= share * line.limit for one in found if one)
 
 
 def _seen_ms(line: BudgetLine, samples: Samples) -> float:

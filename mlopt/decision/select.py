@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from mlopt.decision.dominance import FAR_BELOW
 from mlopt.decision.judge import judge, latency_of
+from mlopt.profiling.diagnostics import wandered
 from mlopt.types.budget import BudgetLine
 from mlopt.types.decision import Outcome, Rejection, Verdict, worst
 from mlopt.types.estimate import Estimate
@@ -15,23 +17,21 @@ from mlopt.types.run import CandidateResult, Run
 SELECTION_RULE = (
     "Of the candidates that ran wholly on their provider, FAIL no budget line and whose losses on "
     "selection stay within the margins: those that PASS every budget line before those with an "
-    "INCONCLUSIVE one, where a latency that has no interval counts as kept if it (or the p90, where "
-    "there are too few samples for the p99) was at most half of its limit; then the smallest p50 at "
-    "the first workload; then, among those whose p50 cannot be told from the smallest (the interval "
-    "of the paired ratio contains 1, and the ratio is at most 1.05), the fewest steps, then one on "
-    "the baseline's provider, then the smallest artifact. A candidate leaves the trial early when "
-    "another one that may ship was over 1.05 times faster in so many rounds of five launches, or over "
-    "1.1 times in three, that chance is ruled out; where it loses no less of any metric, over 1.2 "
-    "times in two launches or over 1.5 times in one are enough. The chosen one is measured again, "
-    "with fresh launches and on the holdout; the verdict is that of the second measurement."
+    "INCONCLUSIVE one, where a latency with too few samples for an interval counts as kept if it (or "
+    "the p90 in place of a p99) was at most half of its limit; then the smallest p50 at the first "
+    "workload; then, among those whose p50 cannot be told from the smallest (the interval of the "
+    "paired ratio contains 1, and the ratio is at most 1.05), the fewest steps, then one on the "
+    "baseline's provider, then the smallest artifact. A candidate leaves the trial early when another "
+    "one that may ship was over 1.05 times faster in so many rounds of five launches, or over 1.1 "
+    "times in three, that chance is ruled out; where it loses no less of any metric, over 1.2 times "
+    "in two launches or over 1.5 times in one are enough. The chosen one is measured again, with "
+    "fresh launches and on the holdout; the verdict is that of the second measurement."
 )
 
 SEEMS_SLOWER = 1.05
 """A ratio from which on nobody is taken for being simpler, however little is known of it."""
 
-SEEMS_KEPT = 0.5
-"""Of the limit of a latency: who joined late has too few samples for an interval of the p99, and the
-fastest is not passed over for that. The second measurement decides."""
+KEEPS_ALL = "may ship with every budget line kept, as far as was seen"
 
 Ratio = Callable[[str, str], Estimate]
 
@@ -54,7 +54,7 @@ class _Eligible(NamedTuple):
     """One that may ship.
 
     Attributes:
-        outcome: Of the budget, as far as it is known.
+        outcome: Of the budget; a latency that is far from its limit, as far as was seen, is kept.
     """
 
     result: CandidateResult
@@ -113,11 +113,11 @@ def choose(
             f"the simplest of the {len(ties)} fastest candidates, whose p50 cannot be told apart"
         )
     else:
-        which = "may ship" if len(field) == len(eligible) else "PASS every budget line"
+        which = "may ship" if len(field) == len(eligible) else KEEPS_ALL
         reason = (
             f"the smallest p50 of {len(field)} candidates that {which}"
             if field[1:]
-            else f"the only candidate that {which.replace('PASS', 'PASSes')}"
+            else f"the only candidate that {which}"
         )
     return Choice(name, reason, tuple(rejected), tied, best)
 
@@ -149,23 +149,27 @@ def _complexity(result: CandidateResult, home: str | None) -> tuple[int, bool, i
 
 
 def _outcome(result: CandidateResult, budget: Sequence[BudgetLine]) -> Outcome:
-    """The worst of all lines, those that seem kept being kept."""
+    """The worst of all lines."""
     assert result.selection is not None, "only what was measured is judged"
     verdicts = judge(budget, result.selection, result.size_bytes)[: len(budget)]
     return worst(
         [
-            "PASS" if _seems_kept(line, verdict, result.selection) else verdict.outcome
+            "PASS" if _is_far_from_limit(line, verdict, result.selection) else verdict.outcome
             for line, verdict in zip(budget, verdicts, strict=True)
         ]
     )
 
 
-def _seems_kept(line: BudgetLine, verdict: Verdict, evidence: Evidence) -> bool:
-    """Whether a latency has no interval, and what is known of it is at most half of the limit."""
+def _is_far_from_limit(line: BudgetLine, verdict: Verdict, evidence: Evidence) -> bool:
+    """Whether a latency has too few samples for an interval, and what was seen of it is far below.
+
+    Who joined the trial late is not passed over for that: the second measurement decides.
+    """
     if not line.is_latency or (verdict.observed is not None and verdict.observed.has_interval):
         return False
     return any(
-        (latency_of(line, measured) or measured.p90_ms).value <= SEEMS_KEPT * line.limit
+        not wandered(measured.diagnostics)
+        and (latency_of(line, measured) or measured.p90_ms).value <= FAR_BELOW * line.limit
         for measured in evidence.measurements
         if measured.workload.name == line.workload
     )
@@ -233,7 +237,7 @@ def _slower(loser: _Eligible, winner: _Eligible, best: Outcome, p50_ratio: Ratio
         return Rejection(name=name, reason=f"left the trial early: {loser.evidence.left_because}")
     if loser.outcome != best:
         return Rejection(
-            name=name, reason="a budget line stays INCONCLUSIVE, and others PASS all of them"
+            name=name, reason=f"a budget line stays INCONCLUSIVE; another one {KEEPS_ALL}"
         )
     ratio = p50_ratio(name, winner.result.name)
     if _tied(ratio):

@@ -29,8 +29,8 @@ class Distill(Pass, TrainingOptions):
         epochs: Most passes over the training part.
         batch_size: Examples in a step; a model with a fixed batch axis keeps its own.
         optimizer: ``adamw``, or ``sgd`` with Nesterov's momentum of 0.9.
-        learning_rate: The highest of the schedule, where ``student`` in mlopt.yaml has none of its
-            own. ``auto``: 0.001 for adamw, 0.05 for sgd.
+        learning_rate: The highest of the schedule. ``auto``: 0.001 for adamw, 0.05 for sgd. That of
+            the student in mlopt.yaml comes before it, and before each of several choices.
         schedule: ``cosine`` rises at first and falls to 0; ``constant`` stays.
         warmup: Share of the steps in which a ``cosine`` rises.
         weight_decay: On matrices and kernels; never on biases and normalisations.
@@ -103,10 +103,9 @@ class Distill(Pass, TrainingOptions):
                 temperature=self.temperature,
             ),
         )
-        facts = {
-            "student": "the model of the step before" if named is None else named.factory,
-            "learning_rate": options.learning_rate,
-        }
+        facts = {"student": "the model of the step before" if named is None else named.factory}
+        if options is not self:
+            facts["students_learning_rate"] = f"{options.learning_rate:g}"
         return trained_draft(module, model, artifact, context, history, **facts)
 
     def _named_student(self, artifact: Artifact, context: PassContext) -> StudentModel | None:

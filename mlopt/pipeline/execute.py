@@ -178,8 +178,8 @@ def _measure(
         )
     if not recorder.run.baseline.is_timed and recorder.run.baseline.failure is None:
         recorder.set(
-            partial="the time for measuring ended before the first launch did: raise --time-limit or "
-            "measurement.max_seconds, or try fewer recipes at once"
+            partial="the time for measuring ended before the first launch did: raise --time-limit, try "
+            "fewer recipes at once, or raise measurement.max_seconds"
         )
 
 

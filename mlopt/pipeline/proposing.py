@@ -24,7 +24,7 @@ from mlopt.types.run import CandidateResult, Run
 from mlopt.types.search import SearchSummary
 
 TUNING_S = 20.0
-"""Most seconds that each batch of the race of settings is timed for."""
+"""Most seconds that each batch of the race of settings is timed for, once it has loaded."""
 
 EVERYWHERE = frozenset({"intra_op_threads", "static_shapes"})
 """Settings that every provider heeds; the others are those of ONNX Runtime's own kernels."""

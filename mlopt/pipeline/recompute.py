@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlopt.decision import choose
+from mlopt.decision import SELECTION_RULE, choose
 from mlopt.decision.dominance import dominates, reason_to_leave, standing_of
 from mlopt.decision.slices import lost_beyond_margin
 from mlopt.errors import MloptError
@@ -33,6 +33,7 @@ WHEN = "recorded while the run was made: times and what the machine was like can
 NO_REASON = (
     "the name of a rival of the same trial that may ship and is certainly faster in the samples"
 )
+ANOTHER_RULE = "it was decided by another selection rule than this version's: plan.json has it"
 ONCE = "recorded while the run was made: it stands nowhere else"
 _NOT_KEPT = (
     "the artifact is not stored with the run: only that of the chosen candidate is, in model/"
@@ -86,6 +87,9 @@ def _left_because(
     reason, plan = evidence.left_because, given.run.plan
     if reason is None:
         ledger.give_up(place, ONCE)
+        return
+    if plan.selection_rule != SELECTION_RULE:
+        ledger.give_up(place, ANOTHER_RULE)
         return
     rival = next((c for c in given.run.candidates if reason_to_leave(c.name) == reason), None)
     qualities = [c and c.selection and c.selection.quality for c in (rival, result)]
@@ -247,6 +251,9 @@ def recompute_decision(ledger: Ledger, given: Evidenced) -> None:
         ledger.give_up(("decision",), "samples that it stands on are not those of the run")
         return
     run = Run.model_validate(ledger.document)
+    if run.plan.selection_rule != SELECTION_RULE:
+        ledger.give_up(("decision",), ANOTHER_RULE)
+        return
     try:
         decision = decide_again(run, given.run_dir)
     except (MloptError, *UNREADABLE) as e:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mlopt.decision import SELECTION_RULE
 from mlopt.errors import RunError
 from mlopt.machine.environment import describe_environment
 from mlopt.pipeline.prepared import Prepared
@@ -36,6 +37,7 @@ def refuse_changed(run: Run, made: Prepared, path: Path) -> None:
         "the machine": (here.cpu, here.cpus, here.cpu_flags)
         != (before.cpu, before.cpus, before.cpu_flags),
         "a library's version": here.libraries != before.libraries,
+        "mlopt's selection rule": run.plan.selection_rule != SELECTION_RULE,
     }
     if found := [what for what, differs in changed.items() if differs]:
         raise RunError(

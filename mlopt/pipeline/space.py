@@ -107,6 +107,7 @@ class _Finder:
         self._notes: list[str] = []
         self._tune: dict[str, tuple[Any, ...]] = {}
         self._mixed: list[str] = []
+        self._passed_over: dict[str, str] = {}
 
     def find(self) -> tuple[tuple[Entry, ...], tuple[str, ...], Refinement]:
         """The recipes, the notes, and what is proposed later.
@@ -127,6 +128,11 @@ class _Finder:
             for found in list_recipes(directory):
                 if not found.built_in and not found.recipe.tries:
                     self._add(found.recipe, project.providers, is_named=False)
+        self._notes += [
+            f"the recipe '{name}' is not tried: '{taken}' applies, which is tried in its place"
+            for name, taken in self._passed_over.items()
+            if name not in self._entries
+        ]
         return tuple(self._entries.values()), tuple(dict.fromkeys(self._notes)), self._refinement()
 
     def _add_members(self, composite: Recipe) -> None:
@@ -135,11 +141,9 @@ class _Finder:
         for names in composite.alternatives:
             members = [self._member(composite, name) for name in names]
             taken = next((m.name for m in members if self._add_member(m, providers)), None)
-            later = names[names.index(taken) + 1 :] if taken is not None else ()
-            self._notes += [
-                f"the recipe '{name}' is not tried: '{taken}' applies, which is tried in its place"
-                for name in later
-            ]
+            if taken is not None:
+                later = names[names.index(taken) + 1 :]
+                self._passed_over |= dict.fromkeys(later, taken)
         self._tune |= {name: tuple(values) for name, values in composite.tune.items()}
 
     def _member(self, composite: Recipe, name: str) -> Recipe:

@@ -81,8 +81,8 @@ class Setting(NamedTuple):
     Attributes:
         snapshot: Directory of the examples that inputs are drawn from.
         deadline: Value of ``time.monotonic()`` after which no block begins; None: no limit.
-        seconds: The same, as seconds from when the first launch has loaded, which takes long where
-            there are many: without it they might use the time up, and nobody be timed.
+        seconds: The same, counted from when the first launch has loaded and run its pilots. To load
+            many takes long; counted from before it, the time might be over before anybody is timed.
         least_rounds: In each launch, however short the time is.
         open_together: Start the workers at once: sooner done, and cold starts mean nothing.
     """

@@ -176,7 +176,9 @@ class _Trial:
         left_s = self.setting.deadline - began
         each = left_s / (self.setting.schedule.launches - launch) - (opened - began)
         if self.begun == 1 and self.referee is not None and len(heat.workers) > SCREENED:
-            each = max(each, (self.setting.deadline - opened) / 2)
+            rest = self.setting.deadline - opened
+            # What is left for a second launch must be more than its loading may take.
+            each = max(each, rest / 2 if opened - began < rest / 2 else rest)
         affordable = int(each / max(heat.round_s, 1e-6))
         least, most = self.setting.least_rounds, self.setting.schedule.rounds
         return min(most, max(least, affordable))

@@ -35,8 +35,11 @@ def _check_composite(recipe: Recipe, problems: Problems) -> None:
     for key in ("steps", "session", "search"):
         if getattr(recipe, key):
             problems.add(key, "does not go with 'tries'. Put it into one of those recipes.")
-    if any(recipe.name in names for names in recipe.alternatives):
+    named = [name for names in recipe.alternatives for name in names]
+    if recipe.name in named:
         problems.add("tries", f"'{recipe.name}' names itself. Remove it.")
+    for name in sorted({name for name in named if named.count(name) > 1}):
+        problems.add("tries", f"'{name}' stands there twice. Remove one.")
     for name, values in recipe.tune.items():
         _check_tuned(name, values, problems)
 

@@ -65,7 +65,7 @@ class Recipe(Record):
     session: dict[str, Any] = {}
     search: Search | None = None
     mixed_precision: bool = False
-    tries: tuple[str | tuple[str, ...], ...] = ()
+    tries: tuple[str | Annotated[tuple[str, ...], Field(min_length=1)], ...] = ()
     providers: tuple[str, ...] = ()
     tune: dict[str, list[Any]] = {}
 

@@ -90,6 +90,11 @@ def _losses(axes: Axes, curve: Curve) -> None:
 def _scores(axes: Axes, run: Run, curve: Curve, drawn: Sequence[Curve]) -> None:
     """Validation scores; runs that are scored alike have one scale, so that they can be compared."""
     training = curve.training
+    if all(epoch.score is None for epoch in training.points):
+        axes.axis("off")
+        words = "no validation part:\nthe last epoch was kept"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, fontsize=8, ha="center", va="center")
+        return
     share = is_share(run, training.metric)
     factor = 100.0 if share else 1.0
     _base(axes, curve)

@@ -92,7 +92,8 @@ def _training(facts: dict[str, Any]) -> list[str]:
     if training.best == 0:
         found.append(f"kept the weights that came in, as no epoch was better{_best(training)}")
     elif training.best is not None:
-        found.append(f"kept the best epoch, {training.best}{_best(training)}")
+        which = "last" if training.validation_examples == 0 else "best"
+        found.append(f"kept the {which} epoch, {training.best}{_best(training)}")
     return found
 
 
@@ -102,7 +103,7 @@ def _effort(training: Training) -> str:
         text += ", stopped early,"
     if training.examples is not None:
         text += f" on {plural(training.examples, 'example')}"
-    if training.validation_examples is not None:
+    if training.validation_examples:
         text += f" (validated on {training.validation_examples:,} others)"
     if training.seconds is not None:
         text += f" in {significant(training.seconds, 2)} s"

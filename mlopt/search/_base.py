@@ -14,7 +14,7 @@ class Batch(NamedTuple):
         candidates: To be built and scored together. One that the run knows already is taken as it is.
         timed: Whether they are timed as well, in the same rounds as those still in the race.
         because: For the progress display: what these are.
-        seconds: That timing them may take at most; None: what the schedule says.
+        seconds: That timing them may take at most, once they have loaded; None: what the schedule says.
     """
 
     candidates: Sequence[PlannedCandidate]

@@ -36,7 +36,7 @@ class TuningRace:
             fastest: Whose settings are tuned.
             settings: The values to try of each setting.
             settle: Makes a candidate with one more setting.
-            seconds: That each of the two rounds may take to be timed.
+            seconds: That each of the two rounds may take to be timed, once all have loaded.
         """
         self._seconds = seconds
         self._fastest = tuple(fastest)

@@ -34,8 +34,9 @@ class StudentModel(Record):
         arguments: Keyword arguments for it.
         weights: To start from: ``.safetensors``, or a checkpoint with a ``state_dict``. None: the
             factory's own, which are random.
-        learning_rate: The highest of its schedule, in place of the recipe's, which is that of random
-            weights: where trained ones come in, a fifth of it forgets less of them.
+        learning_rate: The highest of its schedule, in place of what any recipe says. The recipes'
+            own is for random weights; for a student that starts from trained ones, a fifth of it is
+            a good first try.
     """
 
     factory: Annotated[str, Field(pattern=REFERENCE)]

@@ -51,8 +51,8 @@ class Schedule(Record):
         max_block: Most inferences in a visit.
         warmup: Untimed inferences at the beginning of a visit.
         pool: Most different real inputs that visits cycle through.
-        max_seconds: Of one trial, from when all have loaded for the first time; rounds give way
-            first, then launches.
+        max_seconds: Of one trial, from when all have loaded and run their pilots for the first time;
+            rounds give way first, then launches.
     """
 
     launches: int = 5

@@ -107,7 +107,7 @@ def test_a_students_own_learning_rate_comes_before_that_of_the_recipe(
         schedule="constant",
     )
 
-    assert draft.facts["learning_rate"] == highest
+    assert draft.facts.get("students_learning_rate") == (own and f"{own:g}")
     assert draft.facts["training"]["epochs"][0]["learning_rate"] == highest
 
 

@@ -93,6 +93,15 @@ def test_of_alternatives_only_the_first_that_applies_races(
     ]
 
 
+def test_an_alternative_that_is_asked_for_as_well_is_tried_and_not_said_to_be_left_out(
+    onnx_project: Callable[..., Path],
+) -> None:
+    race = RACE | {"tries": ["fp32", ["int8-dynamic", "int8-static"]]}
+    space = space_of(with_recipe(onnx_project(recipes=["race", "int8-static"]), **race))
+    assert {c.recipe for c in space.candidates} == {"fp32", "int8-dynamic", "int8-static"}
+    assert not [n for n in space.notes if "is not tried" in n]
+
+
 def test_a_project_that_names_its_providers_is_obeyed(onnx_project: Callable[..., Path]) -> None:
     race = RACE | {"providers": ["cpu", "openvino"]}
     space = space_of(with_recipe(onnx_project(recipes=["race"], providers=["cpu"]), **race))

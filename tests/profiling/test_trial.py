@@ -445,6 +445,20 @@ def test_seconds_count_from_when_the_first_launch_has_loaded(
     assert theatre.now <= 1000 + (limit_s or 26) + 0.1
 
 
+def test_a_launch_that_loads_too_long_for_another_has_all_of_the_seconds(play: Play) -> None:
+    class Watches:
+        def after_launch(self, seen: Seen, launches: int) -> Ruling:
+            return Ruling()
+
+    def first(load_s: float) -> int:
+        scripts = {f"c{i}": Script(load_s=load_s) for i in range(SCREENED + 1)}
+        end, _ = play(scripts, launches=5, rounds=200, seconds=20.0, referee=Watches())
+        return len([launch for launch, _ in keys(end.observed["c0"]) if launch == 0])
+
+    # All load for 7 s, or for 14 s of which half would be left for the second launch.
+    assert first(2.0) == pytest.approx(2 * first(1.0), rel=0.1)
+
+
 def test_no_block_begins_after_the_deadline(play: Play) -> None:
     scripts = {name: Script({1: 1000 * MS}) for name in ("a", "b")}
     end, theatre = play(scripts, launches=5, rounds=10, time_s=20)

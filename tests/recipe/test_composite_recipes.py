@@ -68,6 +68,8 @@ def test_choices_are_known_by_their_labels_and_can_be_made_one_by_one() -> None:
         ({"tries": ["fp32"], "search": {"trials": 5}}, "search: does not go with 'tries'"),
         ({"tries": ["mine"]}, "tries: 'mine' names itself"),
         ({"tries": [["fp32", "mine"]]}, "tries: 'mine' names itself"),
+        ({"tries": ["fp32", ["fuse", "fp32"]]}, "tries: 'fp32' stands there twice. Remove one."),
+        ({"tries": [[]]}, "or is empty: give at least one."),
         ({"tries": ["fp32"], "tune": {"speed": [1]}}, "tune: unknown setting 'speed'."),
         (
             {"tries": ["fp32"], "tune": {"per_channel": ["often"]}},

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mlopt.report import write_report
+from mlopt.report.curves import draw_curves
 from mlopt.report.facts import facts_text
 from mlopt.report.markdown import WIDEST_ROW, fitting
 from mlopt.report.options import options
@@ -189,6 +190,24 @@ def test_what_training_did_is_said_in_words(best: int, words: str) -> None:
         "trained 4 epochs, stopped early, on 1,200 examples (validated on 150 others) in 42 s"
     )
     assert kept == words
+
+
+def test_a_training_without_a_validation_part_kept_the_last_epoch(
+    stepped: tuple[Run, Path],
+) -> None:
+    run = stepped[0]
+    facts = training([0.8, 0.9, 0.91], 3) | {"validation_examples": 0}
+    for epoch in (facts["start"], *facts["epochs"]):
+        epoch |= {"validation_score": None, "validation_loss": None}
+    trained, kept = facts_text(LineageStep(transformation="distill", facts={"training": facts}))
+    assert "validated" not in trained
+    assert kept == "kept the last epoch, 3"
+    step = LineageStep(transformation="distill", facts={"training": facts})
+    lineage = (LineageStep(transformation="source"), step)
+    changed = run.candidates[-1].model_copy(update={"lineage": lineage})
+    plot = draw_curves(run.model_copy(update={"candidates": (changed,)}))
+    assert plot is not None
+    assert b"the last epoch was kept" in plot
 
 
 @pytest.mark.parametrize(
