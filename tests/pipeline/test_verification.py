@@ -180,6 +180,26 @@ def test_a_run_of_an_older_version_is_told_to_be_verified_by_that(run_dir: Path)
     assert any("verify with mlopt 0.1.0" in note for note in api.verify(run_dir).changed)
 
 
+def write_its_plan_again(run_dir: Path) -> None:
+    """Makes plan.json, and the hash of it, that of the plan in run.json."""
+    plan = json.loads((run_dir / "run.json").read_text())["plan"]
+    (run_dir / "plan.json").write_text(json.dumps(plan))
+    set_to("/plan_sha256", sha256_file(run_dir / "plan.json"))(run_dir)
+
+
+@pytest.mark.usefixtures("in_process", "plots_as_made")
+def test_a_decision_by_another_rule_is_not_judged_by_this_one(run_dir: Path) -> None:
+    set_to("/plan/selection_rule", "the first")(run_dir)
+    set_to("/decision/reason", "it was the first")(run_dir)
+    write_its_plan_again(run_dir)
+
+    found = api.verify(run_dir)
+
+    reasons = {gap.what: gap.reason for gap in found.unverified}
+    assert "another selection rule" in reasons["run.json /decision"]
+    assert not [one for one in found.mismatches if one.file == "run.json"]
+
+
 @pytest.mark.usefixtures("in_process", "plots_as_made")
 def test_a_run_without_predictions_says_that_its_metrics_were_not_looked_at(run_dir: Path) -> None:
     for path in run_dir.glob("samples/*/*predictions.npz"):
@@ -195,9 +215,7 @@ def test_a_run_without_predictions_says_that_its_metrics_were_not_looked_at(run_
                     evidence["quality"] |= {"predictions": None, "members": None}
 
     of_run(forget)(run_dir)
-    plan = json.loads((run_dir / "run.json").read_text())["plan"]
-    (run_dir / "plan.json").write_text(json.dumps(plan))
-    set_to("/plan_sha256", sha256_file(run_dir / "plan.json"))(run_dir)
+    write_its_plan_again(run_dir)
 
     found = api.verify(run_dir)
 
