@@ -118,7 +118,10 @@ class Timer:
 
     def close(self) -> None:
         """Ends the selection: nobody joins its trials any more."""
-        for name in trials_of(self._recorder.run, "selection"):
+        names = trials_of(self._recorder.run, "selection")
+        if self._open is not None:  # nothing may have been measured in it
+            names.add(self._open.name)
+        for name in names:
             self._checkpoint(name).remove()
         self._open = None
 

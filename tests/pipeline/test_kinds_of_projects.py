@@ -125,6 +125,21 @@ def test_a_metric_that_takes_longer_than_the_time_limit_ends_the_run_undecided(
     assert all(c.failure is None for c in result.run.candidates)
 
 
+def test_a_run_that_timed_nobody_leaves_nothing_that_its_verification_would_not_expect(
+    onnx_project: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = onnx_project(measurement=QUICK | {"max_seconds": 0.5})
+    # As where the time is over before anything has loaded.
+    monkeypatch.setattr("mlopt.profiling.launch.Launch.open", lambda *_: None)
+
+    result = api.optimize(project, out=tmp_path / "reports")
+
+    assert result.exit_code == 4
+    assert "could not be measured" in (result.run.partial or "") + str(result.run.decision)
+    assert not list(result.run_dir.glob("samples/*.checkpoint.npz"))
+    assert api.verify(result.run_dir).mismatches == ()
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
