@@ -48,7 +48,7 @@ WIDTH = 2950
 
 TOLERANCE = 0.02
 LIMIT_S = 20.0
-TIMING_S = 19.0
+TIMING_S = 18.0
 """What a gate's timing may take; the worker processes of a launch under way then still end."""
 
 QUIET = 0.02
@@ -60,7 +60,7 @@ MOST = 2
 PROBE_S, PATIENCE_S = 1.0, 300.0
 """How long all processors are kept busy to see whether the machine is quiet, and how long for it to be."""
 
-WHOLE, WHOLE_S = 5, 14.0
+WHOLE, WHOLE_S = 5, 13.0
 """Whole gates of each kind, and what timing may take in them; the rest loads and scores."""
 
 LONG_S, LONG_LAUNCHES = 300.0, 60

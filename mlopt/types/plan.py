@@ -49,7 +49,8 @@ class Schedule(Record):
         block_ms: Aim for the duration of one visit.
         min_block: Least inferences in a visit.
         max_block: Most inferences in a visit.
-        warmup: Untimed inferences at the beginning of a visit.
+        warmup: Untimed inferences at the beginning of a visit, at least; a third of the timed ones
+            where that is more.
         pool: Most different real inputs that visits cycle through.
         max_seconds: Of one trial, from when all have loaded and run their pilots for the first time;
             rounds give way first, then launches.
@@ -59,11 +60,11 @@ class Schedule(Record):
     most_launches: int = 12
     p50_precision: float = 0.01
     p99_precision: float = 0.05
-    rounds: int = 12
-    block_ms: float = 40.0
-    min_block: int = 12
+    rounds: int = 32
+    block_ms: float = 12.0
+    min_block: int = 5
     max_block: int = 100
-    warmup: int = 3
+    warmup: int = 2
     pool: int = 64
     max_seconds: float = 120.0
 

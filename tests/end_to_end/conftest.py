@@ -44,8 +44,13 @@ def mlopt(arguments: Sequence[str], cwd: Path, **environment: str) -> Finished:
 
 
 class SampleRun(NamedTuple):
-    """One run of ``mlopt optimize --json`` on the sample, shared by many tests."""
+    """One run of ``mlopt optimize --json`` on the sample, shared by many tests.
 
+    Attributes:
+        project: The sample, measured briefly.
+    """
+
+    project: Path
     finished: Finished
     document: dict[str, Any]
     directory: Path
@@ -62,4 +67,4 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
     quick = [part for name in RECIPES for part in ("--recipe", name)]
     finished = mlopt(["optimize", "digits_resnet", "--json", *quick], place)
     document = json.loads(finished.out)
-    return SampleRun(finished, document, place / document["run_dir"])
+    return SampleRun(place / "digits_resnet", finished, document, place / document["run_dir"])

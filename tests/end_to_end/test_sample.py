@@ -188,12 +188,11 @@ def test_a_provider_that_took_no_node_is_marked_and_not_chosen(
     if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.fail("this test needs the Azure provider, which every onnxruntime for the CPU has")
     result = api.optimize(
-        SAMPLE,
+        sample_run.project,
         out=tmp_path,
         recipes=["int8-static"],
         providers=["azure"],
         budget=["size<1MB"],
-        time_limit_s=40,
     )
 
     fallen = result.run.candidate("int8-static@azure")

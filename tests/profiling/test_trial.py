@@ -53,6 +53,7 @@ class Theatre:
         self.blocks: list[tuple[int, str, int, int, int]] = []
         self.launches: dict[str, int] = {}
         self.opened: list[dict[str, Any]] = []
+        self.warmups: list[int] = []
         self.limits: list[tuple[float, float | None]] = []
         self.now = 1000.0
         self.end = 1000.0
@@ -101,6 +102,7 @@ class FakeWorker:
             return {"peak_rss_bytes": 1000 + self.launch, "involuntary_switches": 7, "timed_ns": 9}
         assert method == "time_block"
         size, count = arguments["batch_size"], arguments["count"]
+        self.theatre.warmups.append(arguments["warmup"])
         ns = self.script.ns[size]
         self.theatre.now += ns * count / 1e9
         pilots = len(self.script.ns)
@@ -145,6 +147,8 @@ class FakeWorker:
 
 Play = Callable[..., tuple[TrialEnd, Theatre]]
 
+BLOCKS: dict[str, Any] = {"block_ms": 40, "min_block": 12, "max_block": 100}
+
 
 @pytest.fixture
 def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
@@ -176,7 +180,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
         )
         monkeypatch.setattr("mlopt.profiling.launch.time.monotonic", lambda: theatre.now)
         setting = Setting(
-            schedule=Schedule(launches=launches, rounds=rounds, **(schedule or {})),
+            schedule=Schedule(launches=launches, rounds=rounds, **BLOCKS | (schedule or {})),
             batch_sizes=sizes,
             snapshot=SPLIT,
             project_dir=PROJECT,
@@ -305,6 +309,23 @@ def test_the_size_of_a_block_comes_from_the_pilot_within_its_bounds(
     end, theatre = play({"a": Script({1: int(p50_ms * MS)})}, launches=1)
     assert [block[3] for block in theatre.blocks] == [count] * 3
     assert len(end.observed["a"].samples[1]) == 3 * count
+
+
+@pytest.mark.parametrize(
+    ("p50_ms", "least", "untimed"),
+    [
+        pytest.param(1.0, 2, 14, id="a third of 40"),
+        pytest.param(500.0, 2, 4, id="a third of 12"),
+        pytest.param(500.0, 6, 6, id="as many as asked for"),
+    ],
+)
+def test_a_visit_begins_with_inferences_that_are_not_timed(
+    play: Play, p50_ms: float, least: int, untimed: int
+) -> None:
+    _, theatre = play({"a": Script({1: int(p50_ms * MS)})}, launches=1, schedule={"warmup": least})
+    pilot, *visits = theatre.warmups
+    assert pilot == max(least, 2)
+    assert visits == [untimed] * 3
 
 
 def test_the_size_of_a_block_stays_that_of_the_first_launch(play: Play) -> None:
