@@ -26,6 +26,9 @@ class Distill(Pass, TrainingOptions):
         student_arguments: Keyword arguments for it.
         alpha: The teacher's share of the loss; the labels have the rest.
         temperature: Divides the logits of both, to show what the teacher thinks of the wrong classes.
+        variations: Where mlopt.yaml names an 'augment': so many variations of each example, which
+            epochs take turns with, so that the teacher is asked about each of them once. null: new
+            ones in each epoch, and the teacher is asked each time, which is most of the work.
         epochs: Most passes over the training part.
         batch_size: Examples in a step; a model with a fixed batch axis keeps its own.
         optimizer: ``adamw``, or ``sgd`` with Nesterov's momentum of 0.9.
@@ -53,6 +56,7 @@ class Distill(Pass, TrainingOptions):
     student_arguments: dict[str, JsonValue] = {}
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.9
     temperature: Annotated[float, Field(gt=0)] = 4.0
+    variations: Annotated[int, Field(gt=0)] | None = None
 
     def inapplicable(self, earlier: tuple[str, ...], brought: Brought) -> str | None:
         """A model does not learn from itself, nor stay sparse while it learns."""
@@ -101,6 +105,7 @@ class Distill(Pass, TrainingOptions):
                 key=context.teacher.manifest.key,
                 alpha=self.alpha,
                 temperature=self.temperature,
+                variations=self.variations,
             ),
         )
         facts = {"student": "the model of the step before" if named is None else named.factory}

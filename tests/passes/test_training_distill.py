@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from training_cases import (
     MLP,
     Killed,
@@ -21,10 +22,16 @@ from training_cases import (
 from mlopt.errors import BuildError
 from mlopt.frameworks.torch_module import load_module
 from mlopt.passes import PASSES
+from mlopt.passes._training import course, variations
 from mlopt.passes._training import teacher as teaching
+from mlopt.passes._training.carve import carve
+from mlopt.passes._training.forward import Respondent
+from mlopt.passes._training.material import Augmentation, Material
+from mlopt.passes._training.variations import Variations
 from mlopt.pipeline.seal import seal
 from mlopt.types.artifact import Artifact, LineageStep
 from mlopt.types.passes import Brought
+from mlopt.workers.usercode import load_object
 
 COUNTED = MLP.replace(
     "    def forward(self, x):", "    def forward(self, x):\n        ASKED.append(len(x))"
@@ -202,6 +209,125 @@ def test_a_distillation_that_was_killed_goes_on_and_ends_in_the_same_bits(
     apply("distill", model, resumed)
 
     assert same_bits(weights(whole), weights(resumed))
+
+
+NOISE = """
+import torch
+
+CALLS = []
+
+def noise(inputs):
+    CALLS.append(len(inputs["x"]))
+    return {"x": inputs["x"] + torch.randn_like(inputs["x"])}
+"""
+
+
+def noisy(school: School) -> list[int]:
+    """The project varies its examples at random; the sizes of the batches that it is given."""
+    name = f"noise_{school.bench.directory.name}"
+    (school.bench.project / f"{name}.py").write_text(NOISE)
+    school.says(augment=f"{name}:noise")
+    school.model()
+    load_object(f"{name}:noise", school.bench.project, "augment")
+    return sys.modules[name].CALLS
+
+
+def test_the_teacher_is_asked_once_about_each_variation_that_is_kept(school: School) -> None:
+    varied = noisy(school)
+    model = school.model(COUNTED)
+    seen = asked(model, school)
+    seen.clear()
+    varied.clear()
+
+    training = apply("distill", model, school.context(), variations=3).facts["training"]
+
+    assert len(training["epochs"]) == 4
+    assert sum(varied) == 3 * training["examples"]
+    assert sum(seen) == 3 * training["examples"] + training["validation_examples"] + 2
+
+
+def test_as_many_variations_as_epochs_need_not_be_kept(school: School) -> None:
+    noisy(school)
+    model = school.model()
+    kept, anew = school.context(), school.context()
+
+    apply("distill", model, kept, variations=4)
+    apply("distill", model, anew)
+
+    assert not list(kept.checkpoints.glob("variation-*"))
+    assert same_bits(weights(kept), weights(anew))
+
+
+def test_variations_that_would_be_too_large_are_new_in_each_epoch(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy(school)
+    model = school.model()
+    kept, anew = school.context(), school.context()
+    monkeypatch.setattr(course, "CACHE_BYTES", 3 * 90 * (4 + 3) * 4 - 1)
+
+    apply("distill", model, kept, variations=3)
+    apply("distill", model, anew)
+
+    assert "3 variations of 90 examples are too large to keep" in kept.said
+    assert same_bits(weights(kept), weights(anew))
+
+
+@pytest.mark.parametrize("when", ["epoch 1 of", "epoch 2 of", "epoch 4 of"])
+@pytest.mark.parametrize("rest", [None, b"", b"cut short"])
+def test_a_distillation_with_variations_that_was_killed_ends_in_the_same_bits(
+    school: School, when: str, rest: bytes | None
+) -> None:
+    noisy(school)
+    model = school.model()
+    whole, resumed = school.context(), school.context()
+    apply("distill", model, whole, variations=2)
+    resumed.killed_at = when
+    with pytest.raises(Killed):
+        apply("distill", model, resumed, variations=2)
+    resumed.killed_at = None
+    if rest is not None:  # the disk lost the end of a file
+        answers = next(resumed.checkpoints.glob("variation-*/answers.npy"))
+        answers.write_bytes(rest)
+
+    apply("distill", model, resumed, variations=2)
+
+    assert same_bits(weights(whole), weights(resumed))
+
+
+@pytest.mark.parametrize("fixed", [None, 16])
+def test_kept_answers_are_those_to_the_inputs_beside_them(
+    school: School, monkeypatch: pytest.MonkeyPatch, fixed: int | None
+) -> None:
+    noisy(school)
+    arrays = school.bench.context(0).arrays("training")
+    parts = carve(arrays.hashes, arrays.targets, 0.1, 0)
+    material = Material(arrays, parts, "classification")
+    doubled = Respondent(Double(), (), "classification", fixed, school.bench.project)
+    augment = Augmentation(str(school.bench.training.augment), school.bench.project)
+    monkeypatch.setattr(variations, "ASKED", 32)
+    kept = Variations(
+        2, augment, doubled, material, school.context().checkpoints, "x", 0, lambda _: None
+    )
+    rows = parts.training[[40, 3, 77]]
+    seen = []
+    for epoch in (1, 2, 3):
+        kept.prepare(epoch)
+        inputs, answers = kept.batch(rows)
+        assert torch.equal(answers, 2 * inputs["x"])
+        noise = inputs["x"] - torch.from_numpy(arrays.inputs["x"][rows])
+        assert 0.3 < float(noise.std()) < 3, "the rows are those that were asked for"
+        seen.append(inputs["x"])
+
+    assert torch.equal(seen[0], seen[2])
+    assert not torch.equal(seen[0], seen[1])
+
+
+class Double(torch.nn.Module):
+    """Answers twice its input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
 
 
 def straight(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,8 +13,9 @@ from mlopt.passes._training.history import finite
 from mlopt.passes._training.losses import Objective
 from mlopt.passes._training.material import Augmentation, Material, batches_of, shuffled
 from mlopt.passes._training.options import TrainingOptions
-from mlopt.passes._training.teacher import Lessons, Teacher
+from mlopt.passes._training.teacher import CACHE_BYTES, Lessons, Teacher
 from mlopt.passes._training.units import Units, units_of
+from mlopt.passes._training.variations import Variations
 from mlopt.store.hashing import sha256_json
 from mlopt.types.passes import PassContext
 from mlopt.types.task import Task
@@ -76,6 +77,7 @@ class Course:
         reference = context.training.augment
         self._augment = None if reference is None else Augmentation(reference, context.project_dir)
         self._lessons = None if teacher is None else self._ask(teacher, context, options, say)
+        self._variations = None if teacher is None else self._vary(teacher, context, options, say)
         alpha = self._share_of(teacher)
         self._check(alpha, teacher)
         self.units = self._choose_units()
@@ -91,8 +93,16 @@ class Course:
         """The rows of the training part, in batches, in an order drawn from torch's generator."""
         return self._cut(shuffled(self.material.parts.training))
 
+    def prepare(self, epoch: int) -> None:
+        """Makes what an epoch needs and others may use again; seeds generators on its way."""
+        if self._variations is not None:
+            self._variations.prepare(epoch)
+
     def loss(self, rows: Array) -> torch.Tensor:
         """The loss of a training batch, with gradients."""
+        if self._variations is not None:
+            varied, taught = self._variations.batch(rows)
+            return self._loss(self._student.answer(varied), rows, taught)
         inputs = self.material.inputs(rows)
         varied = inputs if self._augment is None else self._augment(inputs)
         taught = None
@@ -183,6 +193,36 @@ class Course:
             self._size,
             context.checkpoints,
             sha256_json(shaped_by),
+            say,
+        )
+
+    def _vary(
+        self,
+        teacher: Teacher,
+        context: PassContext,
+        options: TrainingOptions,
+        say: Callable[[str], None],
+    ) -> Variations | None:
+        """Variations to keep; None where new ones in each epoch are no dearer, or they are too large."""
+        count = teacher.variations
+        if self._augment is None or count is None or count >= options.epochs:
+            return None
+        assert self._lessons is not None, "there is a teacher"
+        rows = self.material.parts.training
+        one = [*self.material.inputs(rows[:1]).values(), self._lessons.unvaried(self._known[:1])]
+        if count * len(rows) * sum(tensor.nbytes for tensor in one) > CACHE_BYTES:
+            say(f"{count} variations of {len(rows)} examples are too large to keep")
+            return None
+        augment = context.training.augment
+        shaped_by = [teacher.key, augment, len(rows), self._student.fixed_batch, context.seed]
+        return Variations(
+            count,
+            self._augment,
+            self._student._replace(module=teacher.module, outputs=teacher.outputs),
+            self.material,
+            context.checkpoints,
+            sha256_json([*shaped_by, options.threads]),
+            context.seed,
             say,
         )
 

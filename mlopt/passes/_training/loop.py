@@ -15,7 +15,7 @@ from mlopt.passes._training.history import EpochResult, History, best_epoch, out
 from mlopt.passes._training.optimizer import make_optimizer, rate_factor
 from mlopt.passes._training.options import TrainingOptions
 from mlopt.passes._training.progress import Progress
-from mlopt.passes._training.reproducible import reproducible, seed_epoch
+from mlopt.passes._training.reproducible import reproducible, seed_part
 from mlopt.passes._training.teacher import Teacher
 from mlopt.store.hashing import sha256_json
 from mlopt.types.passes import PassContext
@@ -136,7 +136,8 @@ class _Loop:
 
     def _epoch(self, epoch: int) -> EpochResult:
         """Sees every example of the training part once."""
-        seed_epoch(self._context.seed, epoch)
+        self._course.prepare(epoch)
+        seed_part(self._context.seed, f"epoch {epoch}")
         self._module.train()
         total, seen = 0.0, 0
         for step, rows in enumerate(self._course.batches()):
@@ -249,6 +250,6 @@ def _identity(
             "student": checkpoints.digest(checkpoints.tensors_of(student.module)),
             "teacher": None
             if teacher is None
-            else [teacher.key, teacher.alpha, teacher.temperature],
+            else [teacher.key, teacher.alpha, teacher.temperature, teacher.variations],
         }
     )

@@ -41,12 +41,12 @@ def reproducible(threads: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def seed_epoch(seed: int, epoch: int) -> None:
-    """Seeds all generators for one epoch, so that no state of theirs need survive a kill.
+def seed_part(seed: int, part: str) -> None:
+    """Seeds all generators for a part of a training, so that no state of theirs need survive a kill.
 
     Args:
         seed: Of the pass.
-        epoch: Its number.
+        part: Which: ``epoch 3``.
     """
-    digest = hashlib.sha256(f"{seed}, epoch {epoch}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}, {part}".encode()).digest()
     seed_randomness(int.from_bytes(digest[:7], "big"))

@@ -31,6 +31,8 @@ class Teacher(NamedTuple):
         key: Of its artifact.
         alpha: Its share of the loss; the targets have the rest.
         temperature: Divides the logits before they are compared.
+        variations: Of each example, where they are varied, that it is asked about; epochs take turns
+            with them. None: new ones in each epoch.
     """
 
     module: torch.nn.Module
@@ -38,6 +40,7 @@ class Teacher(NamedTuple):
     key: str
     alpha: float
     temperature: float
+    variations: int | None = None
 
 
 class Lessons:
