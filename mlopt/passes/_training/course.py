@@ -100,19 +100,20 @@ class Course:
 
     def loss(self, rows: Array) -> torch.Tensor:
         """The loss of a training batch, with gradients."""
+        varied, taught = self._lesson(rows)
+        return self._loss(self._student.answer(varied), rows, taught)
+
+    def _lesson(self, rows: Array) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """Inputs of a training batch, and what the teacher says to them; None where there is none."""
         if self._variations is not None:
-            varied, taught = self._variations.batch(rows)
-            return self._loss(self._student.answer(varied), rows, taught)
+            return self._variations.batch(rows)
         inputs = self.material.inputs(rows)
         varied = inputs if self._augment is None else self._augment(inputs)
-        taught = None
-        if self._lessons is not None:
-            taught = (
-                self._lessons.varied(copied(varied))
-                if self._augment
-                else self._lessons.unvaried(rows)
-            )
-        return self._loss(self._student.answer(varied), rows, taught)
+        if self._lessons is None:
+            return varied, None
+        if self._augment is None:
+            return varied, self._lessons.unvaried(rows)
+        return varied, self._lessons.varied(copied(varied))
 
     def validate(self) -> Validation:
         """Asks the module for the validation part, nothing varied."""
