@@ -150,7 +150,7 @@ budget:
 #  block_ms: 12 # aim for the duration of one visit
 #  min_block: 5 # least inferences in a visit
 #  max_block: 100 # most inferences in a visit
-#  warmup: 2 # untimed inferences at its beginning, at least; a third of the timed ones if more
+#  warmup: 2 # untimed inferences at its beginning, at least; a quarter of the timed ones if more
 #  pool: 64 # different real inputs that a visit cycles through
 #  max_seconds: 120 # of one trial, once all have loaded; rounds give way first, then launches
 

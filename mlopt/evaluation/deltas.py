@@ -133,8 +133,8 @@ def _mean_delta(name: str, pair: Pair, seed: int) -> Estimate:
 def _weighted_delta(name: str, pair: Pair, seed: int, change: float) -> Estimate:
     """The interval of a metric of mlopt's, which is computed on many resamples at once.
 
-    The value is the change that torchmetrics found; in single precision, it is another one than
-    that of the weighted forms in the eighth digit.
+    The value is the change of the metric itself; that of AUROC, which torchmetrics has in single
+    precision, is another one than that of the weighted form in the eighth digit.
     """
     candidate, baseline = (
         weighted_metric(name, outputs, pair.targets, pair.classes)

@@ -1,4 +1,4 @@
-"""Metrics by name, through torchmetrics."""
+"""Metrics by name: means over examples, and through torchmetrics what is none."""
 
 from __future__ import annotations
 
@@ -174,29 +174,17 @@ def _auroc(outputs: Array, targets: Array, classes: int) -> float:
     return float(np.mean(each))
 
 
-def _mse(outputs: Array, targets: Array, _classes: int) -> float:
-    from torchmetrics.functional.regression import mean_squared_error
+def _r2(outputs: Array, targets: Array, classes: int) -> float:
+    import numpy as np
 
-    return float(mean_squared_error(*_regression_tensors(outputs, targets)))
+    from mlopt.evaluation.resampled import weighted_metric
 
-
-def _mae(outputs: Array, targets: Array, _classes: int) -> float:
-    from torchmetrics.functional.regression import mean_absolute_error
-
-    return float(mean_absolute_error(*_regression_tensors(outputs, targets)))
-
-
-def _r2(outputs: Array, targets: Array, _classes: int) -> float:
-    from torchmetrics.functional.regression import r2_score
-
-    return float(r2_score(*_regression_tensors(outputs, targets)))
+    return float(weighted_metric("r2", outputs, targets, classes)(np.ones((1, len(targets))))[0])
 
 
 _FUNCTIONS: dict[str, Callable[[Array, Array, int], float]] = {
     "f1": _f1,
     "auroc": _auroc,
-    "mse": _mse,
-    "mae": _mae,
     "r2": _r2,
     "token_accuracy": lambda outputs, targets, _: tokens.token_accuracy(outputs, targets),
     "token_f1": lambda outputs, targets, _: tokens.token_f1(outputs, targets),
@@ -282,11 +270,6 @@ def flat(outputs: Array, targets: Array) -> Array:
             f"{list(targets.shape)}: a regression has one target for each output."
         )
     return outputs.reshape(targets.shape)
-
-
-def _regression_tensors(outputs: Array, targets: Array) -> tuple[torch.Tensor, torch.Tensor]:
-    guess, truth = _tensors(flat(outputs, targets), targets)
-    return guess.double(), truth.double()
 
 
 def _tensors(outputs: Array, targets: Array) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,8 +1,8 @@
 """Metrics on many resamples at once: of examples that count as often as they were drawn.
 
-The value of a metric comes from torchmetrics (:mod:`mlopt.evaluation.metrics`). Its interval needs
-it on more than a thousand resamples, where torchmetrics would take seconds for each candidate. The
-forms here give the same numbers, from weights.
+The value of AUROC comes from torchmetrics (:mod:`mlopt.evaluation.metrics`). Its interval needs it
+on more than a thousand resamples, where torchmetrics would take seconds for each candidate. The forms
+here give the same numbers, from weights.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ import numpy as np
 
 from mlopt.errors import MloptError
 from mlopt.profiling.samples import Samples
+from mlopt.runners import RUNNERS
 from mlopt.types.candidate import Stage
 from mlopt.types.measurement import LaunchVitals, Placement
 from mlopt.types.plan import Schedule
@@ -27,7 +28,7 @@ from mlopt.workers import Limits, Worker
 
 PILOT = 5
 
-WARMUP_SHARE = 1 / 3
+WARMUP_SHARE = 1 / 4
 """Of the timed inferences of a visit, as many untimed ones before them. On two shared cores the first
 four inferences of 1.1 ms after a change of worker took 1 to 7% longer than the later ones in the
 median, and up to four times as long in the p99."""
@@ -171,7 +172,10 @@ class Launch:
                     self._guarded(name, action)
 
     def _start(self, name: str, stage: Stage) -> None:
-        worker = Worker(SESSION, self._arguments(stage), self.setting.limits)
+        environment = RUNNERS[stage.runner].environment
+        worker = Worker(
+            SESSION, self._arguments(stage), self.setting.limits, environment=environment
+        )
         self.stack.enter_context(worker)
         self.workers[name] = worker
 

@@ -46,11 +46,13 @@ class Runner(Record):
         name: Also the name of its file.
         summary: One line for ``mlopt doctor``.
         formats: Formats of the artifacts that it executes.
+        environment: Variables of a process that does nothing but serve with it.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     formats: ClassVar[tuple[Format, ...]]
+    environment: ClassVar[Mapping[str, str]] = {}
 
     def resolve(self, cpus: int) -> Self:
         """The same runner with every ``auto`` replaced by what this machine wants.

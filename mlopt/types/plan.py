@@ -49,7 +49,7 @@ class Schedule(Record):
         block_ms: Aim for the duration of one visit.
         min_block: Least inferences in a visit.
         max_block: Most inferences in a visit.
-        warmup: Untimed inferences at the beginning of a visit, at least; a third of the timed ones
+        warmup: Untimed inferences at the beginning of a visit, at least; a quarter of the timed ones
             where that is more.
         pool: Most different real inputs that visits cycle through.
         max_seconds: Of one trial, from when all have loaded and run their pilots for the first time;

@@ -12,7 +12,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from mlopt import errors
@@ -21,6 +22,10 @@ from mlopt.errors import MloptError, WorkerError
 POLL_S = 0.2
 EXIT_S = 5.0
 LOG_LINES = 15
+
+STOP: int | None = getattr(signal, "SIGSTOP", None)
+CONTINUE: int | None = getattr(signal, "SIGCONT", None)
+"""None where a system has no such signals; psutil finds another way then, which takes longer."""
 
 OnEvent = Callable[[str, float | None], None]
 
@@ -49,6 +54,7 @@ class Worker:
         arguments: dict[str, Any],
         limits: Limits,
         on_event: OnEvent | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Starts the process and opens ``target`` in it; :meth:`opened` waits for the answer.
 
@@ -57,6 +63,7 @@ class Worker:
             arguments: Keyword arguments for it; JSON.
             limits: What each call may use.
             on_event: Called with what the worker emits.
+            environment: Variables to set beside those of this process.
         """
         self._limits = limits
         self._on_event = on_event
@@ -68,7 +75,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             encoding="utf-8",
-            env=os.environ | {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", **environment},
             start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends its workers
         )
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -110,6 +117,9 @@ class Worker:
 
     def pause(self) -> None:
         """Stops the process where it is: a thread pool that would go on spinning no longer does."""
+        if STOP is not None:
+            self._process.send_signal(STOP)
+            return
         import psutil
 
         with contextlib.suppress(psutil.Error):
@@ -117,6 +127,9 @@ class Worker:
 
     def resume(self) -> None:
         """Lets a paused process go on."""
+        if CONTINUE is not None:
+            self._process.send_signal(CONTINUE)
+            return
         import psutil
 
         with contextlib.suppress(psutil.Error):

@@ -1,5 +1,6 @@
 """``--help``, ``--version`` and completion, and what they must not import."""
 
+import os
 import subprocess
 import sys
 
@@ -91,6 +92,8 @@ def test_the_shell_can_ask_for_completions(monkeypatch):
 
 def test_completion_can_be_installed():
     arguments = [sys.executable, "-m", "mlopt", "--show-completion", "bash"]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    # Otherwise the shell is the one above this process, if there is any.
+    environment = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0
     assert "_MLOPT_COMPLETE" in done.stdout

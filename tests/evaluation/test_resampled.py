@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics as sk
+from torchmetrics.functional.regression import r2_score
 
 from mlopt import stats
 from mlopt.evaluation.metrics import BUILTIN, builtin_metric
@@ -41,11 +43,19 @@ def answers(shape: tuple[int, ...], ties: bool) -> tuple[Array, Array, int]:
     return np.round(outputs) if ties else outputs, targets, width
 
 
+def torchmetrics_r2(outputs: Array, targets: Array) -> float:
+    shape = (len(targets), -1)
+    pair = (
+        torch.from_numpy(array.astype(np.float64)).reshape(shape) for array in (outputs, targets)
+    )
+    return float(r2_score(*pair))
+
+
 def on_resamples(
     name: str, outputs: Array, targets: Array, width: int, draws: Array
 ) -> list[float]:
     """What torchmetrics makes of the resampled examples."""
-    metric = builtin_metric(name, width)
+    metric = builtin_metric(name, width) if name == "auroc" else torchmetrics_r2
     return [metric(outputs[draw], targets[draw]) for draw in draws]
 
 

@@ -60,6 +60,17 @@ PROJECT = {
 }
 
 
+SMALLER = {
+    "name": "distill",
+    "summary": "the built-in one, with what takes less time",
+    "when": "in this test",
+    "steps": [
+        {"pass": "distill", "epochs": 8, "batch_size": 25, "learning_rate": 0.01},
+        {"pass": "export_onnx", "exporter": "torchscript"},
+    ],
+}
+
+
 def train(project: Path, rows: np.ndarray, target: np.ndarray) -> None:
     import torch
     from safetensors.torch import save_file
@@ -94,6 +105,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> OptimizeResult:
         np.savez(project / f"{split}.npz", rows=rows[part], target=target[part])
     (project / "model.py").write_text(MODEL)
     (project / "mlopt.yaml").write_text(yaml.safe_dump(PROJECT))
+    (project / "recipes").mkdir()
+    (project / "recipes" / "distill.yaml").write_text(yaml.safe_dump(SMALLER))
     train(project, rows[SPLITS["training"]], target[SPLITS["training"]])
     return api.optimize(project, out=place / "reports")
 

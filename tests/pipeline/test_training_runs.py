@@ -65,6 +65,10 @@ for _ in range(30):
 save_file(model.state_dict(), "weights.safetensors")
 """
 
+EXPORT = {"pass": "export_onnx", "exporter": "torchscript"}  # the faster one
+
+BASELINE = {"name": "fp32", "summary": "exported", "when": "in this test", "steps": [EXPORT]}
+
 RECIPE = {
     "name": "smaller",
     "summary": "pruned and taught",
@@ -72,7 +76,7 @@ RECIPE = {
     "steps": [
         {"pass": "prune_channels", "remove": 0.5, "round_to": 4},
         {"pass": "distill", "epochs": EPOCHS, "patience": None},
-        {"pass": "export_onnx", "exporter": "torchscript"},  # the faster one
+        EXPORT,
     ],
 }
 
@@ -91,7 +95,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }.items():
         np.savez(directory / f"{split}.npz", pixels=pixels[rows], target=digits.target[rows])
     files = {"model.py": MODEL, "data.py": DATA, "train.py": TRAIN}
-    files["recipes/smaller.yaml"] = yaml.safe_dump(RECIPE)
+    for recipe in (BASELINE, RECIPE):
+        files[f"recipes/{recipe['name']}.yaml"] = yaml.safe_dump(recipe)
     files["mlopt.yaml"] = yaml.safe_dump(
         {
             "name": "digits",

@@ -176,7 +176,8 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
         theatre.end += time_s or 0
         theatres.append(theatre)
         monkeypatch.setattr(
-            "mlopt.profiling.launch.Worker", lambda _, arguments, __: FakeWorker(theatre, arguments)
+            "mlopt.profiling.launch.Worker",
+            lambda _, arguments, __, environment: FakeWorker(theatre, arguments | environment),
         )
         monkeypatch.setattr("mlopt.profiling.launch.time.monotonic", lambda: theatre.now)
         setting = Setting(
@@ -311,11 +312,16 @@ def test_the_size_of_a_block_comes_from_the_pilot_within_its_bounds(
     assert len(end.observed["a"].samples[1]) == 3 * count
 
 
+def test_a_worker_has_the_variables_that_its_runner_serves_with(play: Play) -> None:
+    _, theatre = play(["a"], launches=1)
+    assert [one["OPENBLAS_NUM_THREADS"] for one in theatre.opened] == ["1"]
+
+
 @pytest.mark.parametrize(
     ("p50_ms", "least", "untimed"),
     [
-        pytest.param(1.0, 2, 14, id="a third of 40"),
-        pytest.param(500.0, 2, 4, id="a third of 12"),
+        pytest.param(1.0, 2, 10, id="a quarter of 40"),
+        pytest.param(500.0, 2, 3, id="a quarter of 12"),
         pytest.param(500.0, 6, 6, id="as many as asked for"),
     ],
 )

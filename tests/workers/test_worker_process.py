@@ -64,6 +64,14 @@ def test_the_environment_is_inherited_and_the_current_directory_is_not_imported_
     assert str(tmp_path) not in seen["path"]
 
 
+def test_a_worker_has_variables_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLOPT_TEST", "inherited")
+    own = {"MLOPT_TEST": "own"}
+    with Worker(TASKS + "where", {}, Limits(PATIENCE_S), environment=own) as worker:
+        assert worker.opened()["ours"] == "own"
+    assert os.environ["MLOPT_TEST"] == "inherited"
+
+
 @pytest.mark.parametrize(
     "kind", ["ConfigError", "ModelError", "DataError", "UnavailableError", "RunError", "BuildError"]
 )
@@ -184,7 +192,13 @@ def test_an_object_that_cannot_be_opened_raises_what_it_raised() -> None:
             worker.call("add", {"amount": 1})
 
 
-def test_a_paused_worker_stands_still_and_goes_on_when_resumed(wait_until: WaitUntil) -> None:
+@pytest.mark.parametrize("signals", [True, False], ids=["signals", "psutil"])
+def test_a_paused_worker_stands_still_and_goes_on_when_resumed(
+    wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch, signals: bool
+) -> None:
+    if not signals:  # as on Windows
+        monkeypatch.setattr("mlopt.workers.process.STOP", None)
+        monkeypatch.setattr("mlopt.workers.process.CONTINUE", None)
     with Worker(TASKS + "Counter", {"start": 0}, Limits(PATIENCE_S)) as worker:
         worker.opened()
         process = psutil.Process(worker.call("pid", {}))
