@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlopt.errors import ConfigError, RunError, did_you_mean
+from mlopt.errors import ConfigError, MloptError, RunError, did_you_mean
 from mlopt.machine import usable_cpus
 from mlopt.pipeline.seal import artifact_sha256
 from mlopt.providers import resolve_provider
@@ -253,5 +253,18 @@ def _on_provider(found: Entrant, provider: str | None) -> Entrant:
     chosen.require()
     if chosen.label == found.provider:
         return found
-    settings = {**found.settings, **chosen.session}
+    settings = {**_as_usual(found), **chosen.session}
     return found._replace(provider=chosen.label, settings=settings)
+
+
+def _as_usual(found: Entrant) -> dict[str, Any]:
+    """Its settings, without those that only its own provider suggested."""
+    try:
+        suggested = resolve_provider(found.provider).session
+    except MloptError:  # of a plug-in that is not here
+        return found.settings
+    usual = RUNNERS[found.runner]().model_dump(mode="json")
+    return {
+        name: usual[name] if suggested.get(name, ...) == value else value
+        for name, value in found.settings.items()
+    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from mlopt.errors import MloptError
 from mlopt.profiling.diagnostics import warnings_of
+from mlopt.providers import resolve_provider
 from mlopt.report.evidence import baseline_name, measurements, timed, workloads
 from mlopt.report.quality import baseline_value, is_share, margin_in_words
 from mlopt.report.text import code, ended, listing, plural, prose, sentence
@@ -37,6 +39,23 @@ def procedure(run: Run) -> list[str]:
     return found + [sentence(note) for note in plan.notes]
 
 
+def _but_on_devices(run: Run) -> str:
+    """Whose inputs and outputs live elsewhere, so that no copy of them is timed."""
+    providers = dict.fromkeys(candidate.plan.provider for candidate in run.candidates)
+    found = [code(name) for name in providers if _stays_on_device(name)]
+    if not found:
+        return ""
+    return f", but for {listing(found)} in the device's memory: no copy is in those times"
+
+
+def _stays_on_device(provider: str) -> bool:
+    try:
+        binding = resolve_provider(provider).binding
+    except MloptError:  # of a plug-in that is not here: its binding is not known
+        return False
+    return binding is not None and binding.device != "cpu" and not binding.copies
+
+
 def assumptions(run: Run) -> list[str]:
     """What must hold for the numbers to hold."""
     plan, machine = run.plan, run.environment
@@ -44,8 +63,9 @@ def assumptions(run: Run) -> list[str]:
     found = [
         f"One caller in a closed loop, batch size {sizes}: the next request is sent when the last one is "
         "answered. Queueing under load was not measured.",
-        f"Inputs and outputs live on the host. Visits go through up to {plan.schedule.pool} different "
-        "inputs from the data in turn, and no preprocessing is inside the time.",
+        f"Inputs and outputs live on the host{_but_on_devices(run)}. Visits go through up to "
+        f"{plan.schedule.pool} different inputs from the data in turn, and no preprocessing is inside the "
+        "time.",
         "Peak RSS is that of the process that was timed: the interpreter, the runtime, the model, and "
         "up to 16 MB of inputs.",
         "Cold start is importing the runtime, loading, and the first inference, in a new process whose "

@@ -11,7 +11,8 @@ class Workload(Record):
     Attributes:
         batch_size: Examples in one inference.
         inputs_on: Where inputs and outputs live. ``host`` includes the copies to a device and
-            back in the time.
+            back in the time; a provider whose inputs stay on its device (``cuda-device``) is the
+            exception, and says so in its name.
     """
 
     batch_size: int = 1

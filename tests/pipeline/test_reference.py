@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,6 +129,25 @@ def test_an_artifact_runs_with_the_settings_that_stand_beside_it(
     assert entrant.onnx is None
     assert entrant.stage.artifact == str(directory)
     assert entrant.settings == {"intra_op_threads": 3}
+
+
+@pytest.mark.parametrize(
+    ("stored", "settings", "on_the_cpu"),
+    [
+        pytest.param("openvino", {"static_shapes": True}, {"static_shapes": False}, id="suggested"),
+        pytest.param("openvino", {"intra_op_threads": 3}, {"intra_op_threads": 3}, id="its own"),
+        pytest.param("not-here", {"static_shapes": True}, {"static_shapes": True}, id="unknown"),
+    ],
+)
+def test_on_another_provider_it_leaves_what_only_its_own_suggested(
+    tmp_path: Path, cache: Cache, stored: str, settings: dict[str, Any], on_the_cpu: dict[str, Any]
+) -> None:
+    directory = make_artifact(tmp_path / "model", b"x").directory
+    session = {"runner": "onnxruntime", "provider": stored, "settings": settings}
+    (directory / "session.json").write_text(json.dumps(session))
+    entrant = found("model", tmp_path, cache, "cpu")
+    assert entrant.provider == "cpu"
+    assert entrant.settings == on_the_cpu
 
 
 def test_damaged_session_settings_are_an_error(tmp_path: Path, cache: Cache) -> None:

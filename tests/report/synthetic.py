@@ -216,7 +216,8 @@ def planned(spec: Spec) -> PlannedCandidate:
     recipe = None if spec.role == "reference" else spec.name.split("[")[0]
     options = spec.name.partition("[")[2].partition("]")[0]
     choices = dict(option.split("=") for option in options.split(",") if option)
-    runner, provider = ("pytorch", "cpu") if spec.role == "reference" else ("onnxruntime", "cpu")
+    runner = "pytorch" if spec.role == "reference" else "onnxruntime"
+    provider = spec.name.partition("@")[2] or "cpu"
     steps = () if recipe is None else (Step(transformation="export_onnx"),)
     return PlannedCandidate(
         name=spec.name,

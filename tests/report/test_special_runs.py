@@ -110,6 +110,17 @@ def test_several_batch_sizes_have_a_latency_table_each(tmp_path: Path) -> None:
     assert "| p50 ms, batch-8" in text
 
 
+def test_inputs_that_stay_on_a_device_are_named(tmp_path: Path) -> None:
+    on_gpu = Spec("int8@cuda-device", 0.3, 800_000, gained=3, lost=5, deltas=WORSE)
+    text = simple_text(tmp_path, FP32, on_gpu, winner="int8@cuda-device")
+    assert (
+        "live on the host, but for `cuda-device` in the device's memory: no copy is in those times."
+    ) in text
+    copied = Spec("int8@cuda", 0.3, 800_000, gained=3, lost=5, deltas=WORSE)
+    text = simple_text(tmp_path / "copied", FP32, copied, winner="int8@cuda")
+    assert "Inputs and outputs live on the host. Visits" in text
+
+
 def test_a_regression_metric_has_neither_flips_nor_errors_a_day(tmp_path: Path) -> None:
     text = simple_text(tmp_path, margins=(MAE,))
     assert "flipped" not in text
