@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
+
+from pydantic import ValidationError
 
 from mlopt.errors import BuildError, MloptError, WorkerError
 from mlopt.machine import read_processor
@@ -28,6 +33,28 @@ class Built(NamedTuple):
     cached_steps: int
 
 
+class Turn(NamedTuple):
+    """Which steps a chain builds where several are built side by side; for the others it waits.
+
+    Attributes:
+        own: Keys of the steps that no chain before it has.
+        ended: Set when a step was built, or will never be.
+    """
+
+    own: frozenset[str] = frozenset()
+    ended: Mapping[str, threading.Event] = MappingProxyType({})
+
+    def wait(self, key: str) -> None:
+        """Until whoever builds a step has ended."""
+        if key in self.ended and key not in self.own:
+            self.ended[key].wait()
+
+    def end(self, *keys: str) -> None:
+        """Lets those go on that wait for steps of this chain."""
+        for key in self.own.intersection(keys):
+            self.ended[key].set()
+
+
 class Builder:
     """Applies passes in worker processes, through the cache."""
 
@@ -39,22 +66,55 @@ class Builder:
         self._training = prepared.project.project.training
         self._failed: dict[str, MloptError] = {}
 
+    def turns(self, chains: Sequence[tuple[Step, ...]]) -> list[Turn]:
+        """Who of several chains that are built side by side builds what they share: the first.
+
+        Args:
+            chains: The steps of each, in the order in which they begin.
+        """
+        seen: dict[str, threading.Event] = {}
+        found = []
+        for steps in chains:
+            own = frozenset(self._keys(steps)) - seen.keys()
+            seen |= {key: threading.Event() for key in own}
+            found.append(Turn(own, seen))
+        return found
+
     def build(
         self,
         steps: tuple[Step, ...],
         limits: Limits,
         on_event: Callable[[str, float | None], None],
+        turn: Turn = Turn(),  # noqa: B008  # immutable
     ) -> Built:
         """Applies ``steps`` to the source, one after the other.
+
+        Args:
+            steps: The chain.
+            limits: Of one worker.
+            on_event: Called with what is going on.
+            turn: What others build at the same time.
 
         Raises:
             MloptError: A step failed, now or for an earlier candidate of this run.
         """
         artifact, cached = self._prepared.source, 0
-        for step in steps:
-            artifact, hit = self._apply(step, artifact, limits, on_event)
-            cached += hit
+        try:
+            for step in steps:
+                artifact, hit = self._apply(step, artifact, limits, on_event, turn)
+                cached += hit
+        finally:
+            turn.end(*turn.own)
         return Built(artifact, cached)
+
+    def _keys(self, steps: tuple[Step, ...]) -> list[str]:
+        """Those of the artifacts that a chain makes, as far as its steps are valid."""
+        before, found = self._prepared.source.manifest.key, []
+        with contextlib.suppress(MloptError, ValidationError):  # told when it is built
+            for step in steps:
+                before = self._key(_resolved(step), before)
+                found.append(before)
+        return found
 
     def _apply(
         self,
@@ -62,10 +122,11 @@ class Builder:
         source: Artifact,
         limits: Limits,
         on_event: Callable[[str, float | None], None],
+        turn: Turn,
     ) -> tuple[Artifact, bool]:
-        kind = PASSES[step.transformation]
-        resolved = kind.model_validate(step.options).resolve(read_processor().flags)
-        key = self._key(resolved, source)
+        resolved = _resolved(step)
+        key = self._key(resolved, source.manifest.key)
+        turn.wait(key)
         if key in self._failed:
             raise self._failed[key]
 
@@ -80,6 +141,7 @@ class Builder:
             if not isinstance(e, WorkerError):  # a killed one goes on from there
                 self._cache.forget_checkpoints(key)
             raise
+        turn.end(key)
         return Artifact.open(path), hit
 
     def _run(
@@ -123,13 +185,13 @@ class Builder:
         seal(workspace, draft, step.produces, (*source.manifest.lineage, lineage), key)
         self._cache.forget_checkpoints(key)
 
-    def _key(self, step: Pass, source: Artifact) -> str:
-        """Everything that shapes what a step makes."""
+    def _key(self, step: Pass, source: str) -> str:
+        """Everything that shapes what a step makes of the artifact whose key is ``source``."""
         return sha256_json(
             {
                 "pass": step.name,
                 "parameters": step.model_dump(mode="json"),
-                "input": source.manifest.key,
+                "input": source,
                 "pass_source": sha256_file(Path(inspect.getfile(type(step)))),
                 "seed": self._seed,
                 "libraries": library_versions((*step.libraries, "numpy")),
@@ -150,3 +212,9 @@ class Builder:
             raise BuildError(
                 f"'{step.name}' needs the split '{split}': add data.{split} to mlopt.yaml"
             ) from None
+
+
+def _resolved(step: Step) -> Pass:
+    """The pass with its options, those included that this machine decides."""
+    kind = PASSES[step.transformation]
+    return kind.model_validate(step.options).resolve(read_processor().flags)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 from mlopt.decision import choose, fastest
-from mlopt.errors import MloptError
-from mlopt.pipeline.builder import Builder
+from mlopt.errors import MloptError, WorkerError
+from mlopt.pipeline.builder import Builder, Built, Turn
 from mlopt.pipeline.deadline import Deadline
 from mlopt.pipeline.diagnose import Examples, diagnose_candidate
+from mlopt.pipeline.limits import at_a_time
 from mlopt.pipeline.load import Place, load_candidates
 from mlopt.pipeline.prepared import Prepared
 from mlopt.pipeline.proposing import findings_of
@@ -26,7 +29,7 @@ from mlopt.types.decision import Decision
 from mlopt.types.measurement import Evidence, Quality
 from mlopt.types.privacy import without_paths
 from mlopt.types.run import Run
-from mlopt.workers import Limits
+from mlopt.workers import Limits, OnEvent, side_by_side
 
 RIVALS = 3
 """How many of the fastest so far go on when further candidates join the trial."""
@@ -92,50 +95,75 @@ def _known(run: Run) -> dict[str, Quality]:
 
 def _build(tools: Tools, batch: Sequence[PlannedCandidate]) -> dict[str, Artifact]:
     """Builds candidates; the baseline first, since nothing can be said without it."""
-    recorder, deadline = tools.recorder, tools.deadline
+    recorder = tools.recorder
+    width = at_a_time(tools.prepared.source.manifest.size_bytes)
     built: dict[str, Artifact] = {}
     order = sorted(batch, key=lambda c: c.role != "baseline")
+    turns = tools.builder.turns([c.steps for c in order])
+    first = sum(c.role == "baseline" for c in order)
     with recorder.timing("build"):
-        for number, candidate in enumerate(order):
+        for candidate in order:
             recorder.directory.append_candidate(candidate)
-            if deadline.passed(deadline.building):
-                recorder.update(candidate.name, status="skipped")
-                recorder.set(
-                    partial="the time limit ended building before every candidate was built"
-                )
-                continue
-            start, end = number / len(order), (number + 1) / len(order)
-            recorder.tell("build", candidate.name, start)
-            try:
-                result = tools.builder.build(
-                    candidate.steps,
-                    deadline.limits(tools.limits, deadline.building),
-                    recorder.teller("build", candidate.name, start, end),
-                )
-            except MloptError as e:
-                if deadline.passed(deadline.building):
-                    _skip(recorder, candidate)
-                else:
-                    recorder.fail(candidate.name, failure_of("build", e))
-                continue
-            manifest = result.artifact.manifest
-            before = recorder.run.candidate(candidate.name)
-            built[candidate.name] = result.artifact
-            recorder.update(
-                candidate.name,
-                status="built" if before.selection is None else before.status,
-                artifact_sha256=artifact_sha256(manifest),
-                size_bytes=manifest.size_bytes,
-                lineage=manifest.lineage,
-                cached_steps=result.cached_steps,
-                settings=candidate.settings,
-            )
+        for part in (slice(0, first), slice(first, len(order))):
+            start, end = part.start / len(order), part.stop / len(order)
+            tasks = [
+                partial(_build_one, tools, candidate, turn)
+                for candidate, turn in zip(order[part], turns[part], strict=True)
+            ]
+            results = side_by_side(tasks, recorder.teller("build", None, start, end), width)
+            with closing(results):
+                for candidate, result in zip(order[part], results, strict=True):
+                    built |= _note_build(tools, candidate, result)
     return {c.name: built[c.name] for c in batch if c.name in built}
+
+
+def _build_one(
+    tools: Tools, candidate: PlannedCandidate, turn: Turn, on_event: OnEvent
+) -> Built | None:
+    """In a thread of its own; None where the time for building is over."""
+    deadline = tools.deadline
+    if deadline.passed(deadline.building):
+        turn.end(*turn.own)
+        return None
+    on_event(candidate.name, None)
+    return tools.builder.build(
+        candidate.steps,
+        deadline.limits(tools.limits, deadline.building),
+        lambda message, done: on_event(f"{candidate.name}: {message}", done),
+        turn,
+    )
+
+
+def _note_build(
+    tools: Tools, candidate: PlannedCandidate, result: Built | MloptError | None
+) -> dict[str, Artifact]:
+    """Notes how it ended; the artifact by the candidate's name, where there is one."""
+    recorder, deadline = tools.recorder, tools.deadline
+    # What the time limit ends is a worker; a pass that refuses its model has failed, however late.
+    late = deadline.passed(deadline.building)
+    if isinstance(result, MloptError) and not (late and isinstance(result, WorkerError)):
+        recorder.fail(candidate.name, failure_of("build", result))
+        return {}
+    if result is None or isinstance(result, MloptError):
+        _skip(recorder, candidate)
+        return {}
+    manifest = result.artifact.manifest
+    before = recorder.run.candidate(candidate.name)
+    recorder.update(
+        candidate.name,
+        status="built" if before.selection is None else before.status,
+        artifact_sha256=artifact_sha256(manifest),
+        size_bytes=manifest.size_bytes,
+        lineage=manifest.lineage,
+        cached_steps=result.cached_steps,
+        settings=candidate.settings,
+    )
+    return {candidate.name: result.artifact}
 
 
 def _skip(recorder: Recorder, candidate: PlannedCandidate) -> None:
     recorder.update(candidate.name, status="skipped")
-    recorder.set(partial="the time limit ended building before every candidate was built")
+    recorder.cut_short("the time limit ended building before every candidate was built")
 
 
 def _measure(
@@ -177,8 +205,8 @@ def _measure(
             seconds=batch.seconds,
         )
     if not recorder.run.baseline.is_timed and recorder.run.baseline.failure is None:
-        recorder.set(
-            partial="the time for measuring ended before the first launch did: raise --time-limit, try "
+        recorder.cut_short(
+            "the time for measuring ended before the first launch did: raise --time-limit, try "
             "fewer recipes at once, or raise measurement.max_seconds"
         )
 
@@ -256,7 +284,7 @@ def _confirm(tools: Tools, artifacts: dict[str, Artifact], chosen: str) -> None:
     """Fresh launches and the holdout, for the chosen one and the baseline."""
     recorder, deadline = tools.recorder, tools.deadline
     if deadline.passed(deadline.moment):
-        recorder.set(partial="the time limit came before the choice could be confirmed")
+        recorder.cut_short("the time limit came before the choice could be confirmed")
         return
     pair = {name: artifacts[name] for name in dict.fromkeys((recorder.run.baseline.name, chosen))}
     with recorder.timing("confirm"):

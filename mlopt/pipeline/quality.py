@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from mlopt.decision.slices import POINTS, lost_beyond_margin
 from mlopt.errors import MloptError
 from mlopt.evaluation.comparison import MetricRequest
 from mlopt.pipeline.deadline import Deadline
+from mlopt.pipeline.limits import at_a_time
 from mlopt.pipeline.prepared import Prepared
 from mlopt.pipeline.recorder import Recorder
 from mlopt.store.files import write_array
@@ -23,7 +26,7 @@ from mlopt.types.plan import Plan
 from mlopt.types.privacy import without_paths
 from mlopt.types.run import Failure
 from mlopt.types.tensors import ArrayRef
-from mlopt.workers import Limits, run_task
+from mlopt.workers import Limits, OnEvent, run_task, side_by_side
 from mlopt.workers.process import WorkerFailure
 
 COMPARE = "mlopt.evaluation.comparison:compare"
@@ -76,13 +79,15 @@ class Scorer:
         Returns:
             By the name of the candidate; empty when the baseline could not be scored.
         """
+        targets = {n: self._work / f"{split}-{i}.npy" for i, n in enumerate(artifacts)}
+        tasks = [partial(self._ask, n, artifacts[n], split, targets[n]) for n in artifacts]
+        progress = self._recorder.teller(phase, None, 0.0, 1.0)
+        width = at_a_time(self._prepared.source.manifest.size_bytes)
         outputs: dict[str, str] = {}
-        for number, (name, artifact) in enumerate(artifacts.items()):
-            if self._expired():
-                break
-            target = self._work / f"{split}-{number}.npy"
-            if self._score_one(name, artifact, split, target, phase, (number, len(artifacts))):
-                outputs[name] = str(target)
+        with closing(side_by_side(tasks, progress, width)) as answers:
+            for name, answer in zip(artifacts, answers, strict=True):
+                if self._note_answer(name, answer):
+                    outputs[name] = str(targets[name])
         baseline = self._recorder.run.baseline.name
         if baseline not in outputs:
             return {}
@@ -104,37 +109,37 @@ class Scorer:
             for part in lost_beyond_margin(plan.margins, quality):
                 self._recorder.warn("confirm", slice_warning(name, part, quality))
 
-    def _score_one(
-        self,
-        name: str,
-        artifact: Artifact,
-        split: str,
-        target: Path,
-        phase: Phase,
-        of: tuple[int, int],
-    ) -> bool:
-        candidate = self._recorder.run.candidate(name).plan
-        number, count = of
-        self._recorder.tell(phase, f"{name}: scoring {split}", number / count)
-        try:
-            answer = run_task(
-                "mlopt.evaluation.scoring:score",
-                {
-                    "stage": stage_of(candidate, artifact).model_dump(mode="json"),
-                    "project_dir": str(self._prepared.project.directory),
-                    "snapshot": str(self._prepared.snapshots[split]),
-                    "target": str(target),
-                    "fixed_batch": self._prepared.fixed_batch,
-                    "task": self._recorder.run.plan.task,
-                },
-                self._deadline.limits(self._limits, self._deadline.moment),
-                self._recorder.teller(phase, name, number / count, (number + 1) / count),
-            )
-        except MloptError as e:
-            if not self._expired():
-                self._recorder.fail(name, failure_of("score", e))
+    def _ask(
+        self, name: str, artifact: Artifact, split: str, target: Path, on_event: OnEvent
+    ) -> dict[str, Any] | None:
+        """In a thread of its own: scores a candidate; None where the time for it is over."""
+        if self._deadline.passed(self._deadline.moment):
+            return None
+        run = self._recorder.run
+        on_event(f"{name}: scoring {split}", None)
+        answer: dict[str, Any] = run_task(
+            "mlopt.evaluation.scoring:score",
+            {
+                "stage": stage_of(run.candidate(name).plan, artifact).model_dump(mode="json"),
+                "project_dir": str(self._prepared.project.directory),
+                "snapshot": str(self._prepared.snapshots[split]),
+                "target": str(target),
+                "fixed_batch": self._prepared.fixed_batch,
+                "task": run.plan.task,
+            },
+            self._deadline.limits(self._limits, self._deadline.moment),
+            lambda message, done: on_event(f"{name}: {message}", done),
+        )
+        return answer
+
+    def _note_answer(self, name: str, answer: dict[str, Any] | MloptError | None) -> bool:
+        """Notes how a candidate was scored; False where it was not."""
+        if answer is None or isinstance(answer, MloptError):
+            if not self._expired() and answer is not None:
+                self._recorder.fail(name, failure_of("score", answer))
             return False
         if answer["nodes"] is not None:
+            candidate = self._recorder.run.candidate(name).plan
             self._note_placement(candidate, Placement(nodes=answer["nodes"]))
         return True
 
@@ -142,7 +147,7 @@ class Scorer:
         """Whether the run's time limit is reached: what fails then has not failed by itself."""
         if not self._deadline.passed(self._deadline.moment):
             return False
-        self._recorder.set(partial="the time limit came before every candidate was measured")
+        self._recorder.cut_short("the time limit came before every candidate was measured")
         return True
 
     def _note_placement(self, candidate: PlannedCandidate, placement: Placement) -> None:

@@ -29,6 +29,12 @@ class Recorder:
         self.run = self.run.model_copy(update=changes)
         self.directory.write_run(self.run)
 
+    def cut_short(self, reason: str) -> None:
+        """Marks the run as partial; the reasons that it has already stay."""
+        reasons = [] if self.run.partial is None else self.run.partial.split("; ")
+        if reason not in reasons:
+            self.set(partial="; ".join((*reasons, reason)))
+
     def update(self, name: str, **changes: Any) -> CandidateResult:
         """Changes fields of one candidate."""
         changed = self.run.candidate(name).model_copy(update=changes)
@@ -60,11 +66,12 @@ class Recorder:
         self._on_event(Event(phase=phase, message=message, done=done, left_s=left_s))
 
     def teller(
-        self, phase: Phase, prefix: str, start: float, end: float
+        self, phase: Phase, prefix: str | None, start: float, end: float
     ) -> Callable[[str, float | None], None]:
         """A callback for a worker whose task is the part from ``start`` to ``end`` of a phase."""
+        before = "" if prefix is None else f"{prefix}: "
         return lambda message, done: self.tell(
-            phase, f"{prefix}: {message}", start + (end - start) * (done or 0.0)
+            phase, f"{before}{message}", start + (end - start) * (done or 0.0)
         )
 
     @contextmanager

@@ -6,6 +6,7 @@ its own task only.
 """
 
 from mlopt.workers.channel import emit
-from mlopt.workers.process import Limits, Worker, run_task
+from mlopt.workers.process import Limits, OnEvent, Worker, run_task
+from mlopt.workers.side_by_side import side_by_side
 
-__all__ = ["Limits", "Worker", "emit", "run_task"]
+__all__ = ["Limits", "OnEvent", "Worker", "emit", "run_task", "side_by_side"]

@@ -80,6 +80,8 @@ class Worker:
         )
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
+        self._owner = threading.current_thread()
+        _living.add(self)
         self._send({"open": target, "arguments": arguments})
 
     def opened(self, seconds: float | None = None) -> Any:
@@ -143,6 +145,7 @@ class Worker:
 
     def close(self) -> None:
         """Ends the process and its children."""
+        _living.discard(self)
         with contextlib.suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
@@ -242,6 +245,19 @@ class Worker:
                 os.killpg(self._process.pid, signal.SIGKILL)
             else:
                 self._process.kill()
+
+
+_living: set[Worker] = set()
+
+
+def end_workers_of(thread: threading.Thread) -> None:
+    """Ends the processes that a thread has started, so that it need not wait for them.
+
+    The thread sees a worker that was killed.
+    """
+    for worker in tuple(_living):
+        if worker._owner is thread:  # this module's own
+            worker._kill()
 
 
 class WorkerFailure(WorkerError):

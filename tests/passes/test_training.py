@@ -45,6 +45,12 @@ def other_names(inputs):
 
 def raises(inputs):
     raise ValueError("no such thing")
+
+def returns_nothing(inputs):
+    inputs["x"].add_(0)
+
+def returns_a_tensor(inputs):
+    return inputs["x"]
 """
 
 
@@ -461,6 +467,8 @@ def test_a_model_that_cannot_be_trained_is_refused(school: School, code: str, re
     ("name", "reason"),
     [
         ("other_names", r"was given x \[16, 4\] torch.float32 and returned y \[16, 4\]"),
+        ("returns_nothing", r"' returned None, and not a dict: it is called with a dict of the"),
+        ("returns_a_tensor", r"' returned a Tensor, and not a dict"),
         ("raises", r"raised ValueError: no such thing \(vary_.*\.py, line 12\)"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +111,11 @@ class Augmentation:
         shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in inputs.items()}
         try:
             varied = self._function(dict(inputs))
+            if not isinstance(varied, Mapping):
+                raise BuildError(
+                    f"augment: '{self._reference}' returned {_kind(varied)}, and not a dict: it is "
+                    "called with a dict of the inputs as tensors, and returns one like it."
+                )
             found = {name: (tensor.shape, tensor.dtype) for name, tensor in varied.items()}
         except MloptError:
             raise
@@ -125,6 +130,10 @@ class Augmentation:
                 f"{_shown(found)}: names, shapes and types must stay."
             )
         return {name: varied[name] for name in inputs}
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _shown(shapes: dict[str, Any]) -> str:
