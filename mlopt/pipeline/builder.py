@@ -83,7 +83,7 @@ class Builder:
     def build(
         self,
         steps: tuple[Step, ...],
-        limits: Limits,
+        limits: Callable[[], Limits],
         on_event: Callable[[str, float | None], None],
         turn: Turn = Turn(),  # noqa: B008  # immutable
     ) -> Built:
@@ -91,7 +91,7 @@ class Builder:
 
         Args:
             steps: The chain.
-            limits: Of one worker.
+            limits: Of a worker that starts now.
             on_event: Called with what is going on.
             turn: What others build at the same time.
 
@@ -120,7 +120,7 @@ class Builder:
         self,
         step: Step,
         source: Artifact,
-        limits: Limits,
+        limits: Callable[[], Limits],
         on_event: Callable[[str, float | None], None],
         turn: Turn,
     ) -> tuple[Artifact, bool]:
@@ -132,7 +132,7 @@ class Builder:
 
         def fill(workspace: Path) -> None:
             on_event(f"{resolved.name}: starting", None)
-            self._run(resolved, source, workspace, key, limits, on_event)
+            self._run(resolved, source, workspace, key, limits(), on_event)
 
         try:
             path, hit = self._cache.get_or_build("artifacts", key, fill)

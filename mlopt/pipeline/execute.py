@@ -113,38 +113,41 @@ def _build(tools: Tools, batch: Sequence[PlannedCandidate]) -> dict[str, Artifac
             results = side_by_side(tasks, recorder.teller("build", None, start, end), width)
             with closing(results):
                 for candidate, result in zip(order[part], results, strict=True):
-                    built |= _note_build(tools, candidate, result)
+                    built |= _note_build(recorder, candidate, result)
     return {c.name: built[c.name] for c in batch if c.name in built}
 
 
 def _build_one(
     tools: Tools, candidate: PlannedCandidate, turn: Turn, on_event: OnEvent
 ) -> Built | None:
-    """In a thread of its own; None where the time for building is over."""
+    """In a thread of its own; None where the time for building is over, or ended it."""
     deadline = tools.deadline
     if deadline.passed(deadline.building):
         turn.end(*turn.own)
         return None
     on_event(candidate.name, None)
-    return tools.builder.build(
-        candidate.steps,
-        deadline.limits(tools.limits, deadline.building),
-        lambda message, done: on_event(f"{candidate.name}: {message}", done),
-        turn,
-    )
+    try:
+        return tools.builder.build(
+            candidate.steps,
+            lambda: deadline.limits(tools.limits, deadline.building),
+            lambda message, done: on_event(f"{candidate.name}: {message}", done),
+            turn,
+        )
+    except WorkerError:
+        # A pass that refuses its model has failed, however late; its worker may have been cut off.
+        if deadline.passed(deadline.building):
+            return None
+        raise
 
 
 def _note_build(
-    tools: Tools, candidate: PlannedCandidate, result: Built | MloptError | None
+    recorder: Recorder, candidate: PlannedCandidate, result: Built | MloptError | None
 ) -> dict[str, Artifact]:
     """Notes how it ended; the artifact by the candidate's name, where there is one."""
-    recorder, deadline = tools.recorder, tools.deadline
-    # What the time limit ends is a worker; a pass that refuses its model has failed, however late.
-    late = deadline.passed(deadline.building)
-    if isinstance(result, MloptError) and not (late and isinstance(result, WorkerError)):
+    if isinstance(result, MloptError):
         recorder.fail(candidate.name, failure_of("build", result))
         return {}
-    if result is None or isinstance(result, MloptError):
+    if result is None:
         _skip(recorder, candidate)
         return {}
     manifest = result.artifact.manifest

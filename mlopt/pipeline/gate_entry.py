@@ -86,7 +86,8 @@ def _build(
 ) -> Entrant:
     tell = teller(hall.on_event, "build", f"{planned.name}: ")
     try:
-        built = Builder(prepared, hall.cache, request.seed).build(planned.steps, hall.limits, tell)
+        builder = Builder(prepared, hall.cache, request.seed)
+        built = builder.build(planned.steps, lambda: hall.limits, tell)
     except (BuildError, WorkerError) as e:
         raise ModelError(f"'{planned.name}' could not be built: {e}") from e
     return planned_entrant(planned.name, planned, built.artifact)

@@ -11,7 +11,7 @@ MEMORY_SHARE = 0.8
 
 
 SIDE_BY_SIDE = 2
-"""Builds and scores at a time: most of them start processes and load libraries, on one core each."""
+"""Builds and scores at a time: much of what they do, loading libraries above all, is for one core."""
 
 SMALL_BYTES = 200_000_000
 """Models up to this are built side by side: several times their size is in memory then, twice."""

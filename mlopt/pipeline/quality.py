@@ -112,31 +112,38 @@ class Scorer:
     def _ask(
         self, name: str, artifact: Artifact, split: str, target: Path, on_event: OnEvent
     ) -> dict[str, Any] | None:
-        """In a thread of its own: scores a candidate; None where the time for it is over."""
+        """In a thread of its own: scores a candidate; None where the time for it is over, or ended it."""
         if self._deadline.passed(self._deadline.moment):
             return None
         run = self._recorder.run
         on_event(f"{name}: scoring {split}", None)
-        answer: dict[str, Any] = run_task(
-            "mlopt.evaluation.scoring:score",
-            {
-                "stage": stage_of(run.candidate(name).plan, artifact).model_dump(mode="json"),
-                "project_dir": str(self._prepared.project.directory),
-                "snapshot": str(self._prepared.snapshots[split]),
-                "target": str(target),
-                "fixed_batch": self._prepared.fixed_batch,
-                "task": run.plan.task,
-            },
-            self._deadline.limits(self._limits, self._deadline.moment),
-            lambda message, done: on_event(f"{name}: {message}", done),
-        )
+        try:
+            answer: dict[str, Any] = run_task(
+                "mlopt.evaluation.scoring:score",
+                {
+                    "stage": stage_of(run.candidate(name).plan, artifact).model_dump(mode="json"),
+                    "project_dir": str(self._prepared.project.directory),
+                    "snapshot": str(self._prepared.snapshots[split]),
+                    "target": str(target),
+                    "fixed_batch": self._prepared.fixed_batch,
+                    "task": run.plan.task,
+                },
+                self._deadline.limits(self._limits, self._deadline.moment),
+                lambda message, done: on_event(f"{name}: {message}", done),
+            )
+        except MloptError:
+            if self._deadline.passed(self._deadline.moment):
+                return None
+            raise
         return answer
 
     def _note_answer(self, name: str, answer: dict[str, Any] | MloptError | None) -> bool:
         """Notes how a candidate was scored; False where it was not."""
-        if answer is None or isinstance(answer, MloptError):
-            if not self._expired() and answer is not None:
-                self._recorder.fail(name, failure_of("score", answer))
+        if answer is None:
+            self._expired()
+            return False
+        if isinstance(answer, MloptError):
+            self._recorder.fail(name, failure_of("score", answer))
             return False
         if answer["nodes"] is not None:
             candidate = self._recorder.run.candidate(name).plan

@@ -67,8 +67,8 @@ class Ranker:
             )
         limits = self._deadline.limits(self._limits, self._deadline.building)
         teller = self._recorder.teller("build", f"{name}: ranking its layers", 0.0, 1.0)
-        source = self._builder.build(steps[:position], limits, teller).artifact
-        quantized = self._builder.build(steps[: position + 1], limits, teller).artifact
+        source = self._builder.build(steps[:position], lambda: limits, teller).artifact
+        quantized = self._builder.build(steps[: position + 1], lambda: limits, teller).artifact
 
         def fill(directory: Path) -> None:
             with self._cache.workspace() as scratch:

@@ -218,7 +218,8 @@ class Launch:
             # The number of samples in a block is fixed by the first launch: blocks weigh alike.
             known = one.block_size(size) or self._block_size(median(pilot) / 1e6)
             self.counts.setdefault((name, size), known)
-            self.round_s += self.counts[name, size] * median(pilot) / 1e9
+            count = self.counts[name, size]
+            self.round_s += (count + self._warmup(count)) * median(pilot) / 1e9
 
     def _block_size(self, p50_ms: float) -> int:
         schedule = self.setting.schedule
@@ -231,10 +232,13 @@ class Launch:
         self.observed[name].of(size).add(self.number, number, block)
 
     def _time(self, worker: Worker, size: int, count: int, offset: int) -> list[int]:
-        warmup = max(self.setting.schedule.warmup, math.ceil(count * WARMUP_SHARE))
+        warmup = self._warmup(count)
         arguments = {"batch_size": size, "count": count, "warmup": warmup, "offset": offset}
         block: list[int] = self._call(worker, "time_block", arguments)
         return block
+
+    def _warmup(self, count: int) -> int:
+        return max(self.setting.schedule.warmup, math.ceil(count * WARMUP_SHARE))
 
     def _call(self, worker: Worker, method: str, arguments: dict[str, Any] | None = None) -> Any:
         return worker.call(method, arguments or {}, self.setting.call_limit_s())

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, TypeVar
 
 from mlopt.errors import MloptError
 from mlopt.workers.process import POLL_S, OnEvent, end_workers_of
+
+PATIENCE_S = 10.0
+"""How long to wait for threads whose workers have been ended."""
 
 T = TypeVar("T")
 
@@ -85,10 +89,20 @@ def side_by_side(
             yield outcome  # type: ignore[misc]  # what is no exception is a task's own result
     finally:
         stopped.set()
-        for thread in crew:
-            while thread.is_alive():
-                end_workers_of(thread)
-                thread.join(POLL_S)
+        _dismiss(crew)
+
+
+def _dismiss(crew: Sequence[threading.Thread]) -> None:
+    """Ends the workers of all that are still busy; one may wait for another's.
+
+    Who waits for another process altogether, which has the lock of what both would build, is left
+    behind: a thread that keeps nobody from ending.
+    """
+    patience = time.monotonic() + PATIENCE_S
+    while (busy := [one for one in crew if one.is_alive()]) and time.monotonic() < patience:
+        for thread in busy:
+            end_workers_of(thread)
+        busy[0].join(POLL_S)
 
 
 def _outcome(task: Task[T], inbox: queue.SimpleQueue[_Said | _Ended], number: int) -> object:

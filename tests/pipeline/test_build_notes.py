@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mlopt.errors import BuildError, MloptError, WorkerError
+from mlopt.pipeline.builder import Turn
 from mlopt.pipeline.deadline import Deadline
-from mlopt.pipeline.execute import _note_build, _skip
+from mlopt.pipeline.execute import _build_one, _note_build, _skip
 from mlopt.pipeline.recorder import Recorder
+from mlopt.workers import Limits, side_by_side
 
 BUILDING = "the time limit ended building before every candidate was built"
 
@@ -32,28 +36,52 @@ class Notes(Recorder):
         self.status[name] = f"failed: {failure.cause}"
 
 
+class Builds:
+    """A builder that fails at some moment of a fake clock."""
+
+    def __init__(self, error: MloptError, until: float) -> None:
+        self.error = error
+        self.until = until
+        self.now = 0.0
+
+    def build(self, *_: Any) -> Any:
+        self.now = self.until
+        raise self.error
+
+
+def noted(builder: Builds) -> Notes:
+    """What a run notes of a candidate that is built like this, within 100 s."""
+    notes = Notes()
+    deadline = Deadline(100.0, clock=lambda: builder.now, start=0.0)
+    tools: Any = SimpleNamespace(builder=builder, limits=Limits(), deadline=deadline)
+    candidate: Any = SimpleNamespace(name="distill", steps=())
+    turn = Turn(frozenset("a"), {"a": threading.Event()})
+    (result,) = side_by_side([partial(_build_one, tools, candidate, turn)], lambda *_: None, 1)
+    assert _note_build(notes, candidate, result) == {}
+    return notes
+
+
 @pytest.mark.parametrize(
-    ("late", "error", "status"),
+    ("until", "error", "status"),
     [
-        (False, BuildError("no student"), "failed: no student"),
-        (False, WorkerError("killed"), "failed: killed"),
-        (True, BuildError("no student"), "failed: no student"),
-        (True, WorkerError("ran longer than its limit"), "skipped"),
-        (True, None, "skipped"),
+        (1.0, BuildError("no student"), "failed: no student"),
+        (1.0, WorkerError("killed"), "failed: killed"),
+        (99.0, BuildError("no student"), "failed: no student"),
+        (99.0, WorkerError("ran longer than its limit"), "skipped"),
     ],
 )
 def test_what_a_pass_refuses_has_failed_however_late_it_is(
-    late: bool, error: MloptError | None, status: str
+    until: float, error: MloptError, status: str
 ) -> None:
-    notes = Notes()
-    deadline = Deadline(100.0, clock=lambda: 99.0 if late else 0.0, start=0.0)
-    tools: Any = SimpleNamespace(recorder=notes, deadline=deadline)
-    candidate: Any = SimpleNamespace(name="distill")
-
-    assert _note_build(tools, candidate, error) == {}
-
+    notes = noted(Builds(error, until))
     assert notes.status == {"distill": status}
     assert notes.run.partial == (BUILDING if status == "skipped" else None)
+
+
+def test_what_would_begin_too_late_is_not_built() -> None:
+    builder = Builds(BuildError("nobody asks"), 99.0)
+    builder.now = 99.0
+    assert noted(builder).status == {"distill": "skipped"}
 
 
 def test_a_run_that_was_cut_short_twice_says_both_and_each_once() -> None:

@@ -111,7 +111,7 @@ def test_a_step_that_fails_is_tried_once_and_costs_all_that_need_it(
 
 def built_side_by_side(builder: Builder, chains: list[tuple[Step, ...]]) -> list[Any]:
     def build(steps: tuple[Step, ...], turn: Turn, on_event: OnEvent) -> Any:
-        return builder.build(steps, Limits(), on_event, turn)
+        return builder.build(steps, Limits, on_event, turn)
 
     turns = builder.turns(chains)
     tasks = [partial(build, *one) for one in zip(chains, turns, strict=True)]

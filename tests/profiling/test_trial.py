@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mlopt.errors import ModelError
-from mlopt.profiling.launch import Contestant, Observed, Setting
+from mlopt.profiling.launch import WARMUP_SHARE, Contestant, Observed, Setting
 from mlopt.profiling.samples import Samples
 from mlopt.profiling.stopping import ByPrecision, Referee, Ruling, Seen
 from mlopt.profiling.trial import SCREENED, Progress, TrialEnd, run_trial
@@ -147,7 +147,7 @@ class FakeWorker:
 
 Play = Callable[..., tuple[TrialEnd, Theatre]]
 
-BLOCKS: dict[str, Any] = {"block_ms": 40, "min_block": 12, "max_block": 100}
+BLOCKS: dict[str, Any] = {"block_ms": 40, "min_block": 12, "max_block": 100, "warmup": 0}
 
 
 @pytest.fixture
@@ -167,6 +167,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
         progress: Progress = lambda *_: None,
         together: bool = False,
         seconds: float | None = None,
+        untimed: float = 0.0,
         **more: Any,
     ) -> tuple[TrialEnd, Theatre]:
         cast = scripts if isinstance(scripts, dict) else {name: Script() for name in scripts}
@@ -180,6 +181,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
             lambda _, arguments, __, environment: FakeWorker(theatre, arguments | environment),
         )
         monkeypatch.setattr("mlopt.profiling.launch.time.monotonic", lambda: theatre.now)
+        monkeypatch.setattr("mlopt.profiling.launch.WARMUP_SHARE", untimed)
         setting = Setting(
             schedule=Schedule(launches=launches, rounds=rounds, **BLOCKS | (schedule or {})),
             batch_sizes=sizes,
@@ -328,7 +330,8 @@ def test_a_worker_has_the_variables_that_its_runner_serves_with(play: Play) -> N
 def test_a_visit_begins_with_inferences_that_are_not_timed(
     play: Play, p50_ms: float, least: int, untimed: int
 ) -> None:
-    _, theatre = play({"a": Script({1: int(p50_ms * MS)})}, launches=1, schedule={"warmup": least})
+    script = Script({1: int(p50_ms * MS)})
+    _, theatre = play({"a": script}, launches=1, schedule={"warmup": least}, untimed=WARMUP_SHARE)
     pilot, *visits = theatre.warmups
     assert pilot == max(least, 2)
     assert visits == [untimed] * 3

@@ -34,18 +34,18 @@ class Material:
 
     def inputs(self, rows: Array) -> Tensors:
         """Inputs by name, shape (len(rows), ...)."""
-        return {name: _own_tensor(array[rows]) for name, array in self._arrays.inputs.items()}
+        return {name: own_tensor(array[rows]) for name, array in self._arrays.inputs.items()}
 
     def mask(self, rows: Array) -> torch.Tensor | None:
         """Which tokens are no padding, shape (len(rows), T); None where nothing says so."""
         array = self._arrays.inputs.get(ATTENTION_MASK)
-        return None if array is None else _own_tensor(array[rows])
+        return None if array is None else own_tensor(array[rows])
 
     def targets(self, rows: Array) -> torch.Tensor | None:
         """Labels as integers, values as floats; None where the split has none."""
         if self._arrays.targets is None or self._task == "feature_extraction":
             return None
-        targets = _own_tensor(self._arrays.targets[rows])
+        targets = own_tensor(self._arrays.targets[rows])
         return targets.float() if self._task == "regression" else targets.long()
 
     def scored_targets(self, rows: Array) -> Array | None:
@@ -64,7 +64,7 @@ class Material:
         return torch.where(deviation > 0, deviation, torch.ones_like(deviation))
 
 
-def _own_tensor(array: Array) -> torch.Tensor:
+def own_tensor(array: Array) -> torch.Tensor:
     """A copy in torch's own memory, which is aligned: products of unaligned ones may round otherwise."""
     import numpy as np
     import torch

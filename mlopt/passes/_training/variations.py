@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlopt.passes._training.forward import Respondent, copied
-from mlopt.passes._training.material import Augmentation, Material, in_order, shuffled
+from mlopt.passes._training.material import (
+    Augmentation,
+    Material,
+    in_order,
+    own_tensor,
+    shuffled,
+)
 from mlopt.passes._training.progress import Seldom
 from mlopt.passes._training.reproducible import seed_part
 
@@ -93,13 +99,9 @@ class Variations:
             rows: Of the training part.
         """
         import numpy as np
-        import torch
 
         places = np.searchsorted(self._rows, rows)
-        taken = {
-            name: torch.from_numpy(np.array(array[places])).clone()
-            for name, array in self._arrays.items()
-        }
+        taken = {name: own_tensor(array[places]) for name, array in self._arrays.items()}
         return {name: taken[file] for name, file in self._files.items()}, taken[ANSWERS]
 
     def _opened(self, path: Path) -> dict[str, Array]:
@@ -145,7 +147,7 @@ class Variations:
                 f"the teacher has answered {done} of {len(self._rows)} examples of variation "
                 f"{number + 1} of {self._count}"
             )
-        for array in files.values():
-            array.flush()
+        while files:  # some systems do not move what is still mapped
+            files.popitem()[1].flush()
         shutil.rmtree(path, ignore_errors=True)
         temporary.replace(path)
