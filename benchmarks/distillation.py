@@ -75,11 +75,11 @@ def train_both(prepared: Prepared, cache: Cache, scratch: Path, seed: int, epoch
     """Prunes, and trains the result in both ways."""
     builder = Builder(prepared, cache, seed)
     prune = Step(transformation="prune_channels", options={"remove": REMOVED})
-    pruned = builder.build((prune,), Limits(), _say).artifact
+    pruned = builder.build((prune,), Limits, _say).artifact
     after, seconds = {}, {}
     for way in WAYS:
         step = Step(transformation=way, options={"epochs": epochs, "patience": None})
-        trained = builder.build((prune, step), Limits(), _say).artifact
+        trained = builder.build((prune, step), Limits, _say).artifact
         after[way] = accuracy(trained, prepared, scratch)
         seconds[way] = facts(trained)["training"]["seconds"]
     return Trained(seed, pruned, accuracy(pruned, prepared, scratch), after, seconds)

@@ -28,7 +28,7 @@ from mlopt.machine import usable_cpus
 from mlopt.machine.environment import describe_environment
 from mlopt.profiling.samples import Samples
 from mlopt.profiling.session import TimingSession
-from mlopt.runners import RUNNERS
+from mlopt.runners import RUNNERS, opening_of
 from mlopt.types.candidate import Stage
 from mlopt.workers import run_task
 
@@ -82,9 +82,7 @@ def launch(work: Path, number: int, rounds: int) -> None:
     stage = Stage(
         artifact=str(work / "artifact"), runner="onnxruntime", provider="cpu", settings=settings
     )
-    session = TimingSession(
-        stage.model_dump(mode="json"), str(work), str(work / "inputs"), [1], POOL
-    )
+    session = TimingSession(opening_of(stage, work), str(work / "inputs"), [1], POOL)
     calls = session._calls[1]  # the same bound inputs, without the harness around them
 
     def bare() -> list[int]:

@@ -44,6 +44,7 @@ LAUNCH_SD = 0.01
 DRIFT = 0.05
 WALK_STEP = 0.02
 AR = 0.9
+UNREST, UNREST_SPREAD = 0.03, 0.8
 
 
 class Scenario(NamedTuple):
@@ -54,12 +55,15 @@ class Scenario(NamedTuple):
         launch_sd: Of the effect of a launch, on the logarithm.
         drift: By how much the logarithm rises from the first round of all to the last.
         speeds: The logarithm of how much slower the machine is in half of the rounds.
+        unrest: The typical standard deviation of what neighbours add to the logarithm of a block; in
+            some launches it is several times that, in others next to nothing.
     """
 
     kind: str
     launch_sd: float = 0.0
     drift: float = 0.0
     speeds: float = 0.0
+    unrest: float = 0.0
 
 
 SCENARIOS = {
@@ -74,6 +78,8 @@ SCENARIOS = {
     "AR(1), launch effects": Scenario("AR(1)", LAUNCH_SD),
     "linear drift, launch effects": Scenario("log-normal", LAUNCH_SD, drift=DRIFT),
     "two speeds of the machine, launch effects": Scenario("log-normal", LAUNCH_SD, speeds=0.3),
+    "restless launches": Scenario("log-normal", unrest=UNREST),
+    "restless launches, launch effects": Scenario("log-normal", LAUNCH_SD / 2, unrest=UNREST),
 }
 ESTIMANDS = ("p50", "p99", "mean", "paired p50 ratio", "p99 ratio")
 
@@ -100,10 +106,19 @@ def machine(scenario: Scenario, rng: Rng, shape: Shape) -> Floats:
     return trend + np.where(slow, scenario.speeds, 0.0)
 
 
+def neighbours(scenario: Scenario, rng: Rng, shape: Shape) -> Floats | float:
+    """What neighbours add to the logarithm of each block of a candidate; their unrest is the launch's."""
+    if not scenario.unrest:
+        return 0.0
+    scale = scenario.unrest * np.exp(UNREST_SPREAD * rng.normal(0, 1, (shape[0], 1, 1)))
+    return scale * rng.normal(0, 1, (*shape[:2], 1))
+
+
 def candidate(scenario: Scenario, rng: Rng, shape: Shape, shared: Floats | float) -> Floats:
     """The latencies of one candidate, whose p50 is about 1."""
     effects = rng.normal(0, 1, (shape[0], 1, 1)) * scenario.launch_sd
-    return np.exp(samples(scenario.kind, rng, shape) + effects + shared)
+    own = effects + neighbours(scenario, rng, shape)
+    return np.exp(samples(scenario.kind, rng, shape) + own + shared)
 
 
 def as_rounds(values: Floats) -> stats.Rounds:
@@ -123,7 +138,7 @@ def truth(scenario: Scenario, rng: Rng) -> dict[str, float]:
     shape = (80_000, 1, 100)
     marginal = "log-normal" if scenario.kind == "AR(1)" else scenario.kind
     values = samples(marginal, rng, shape) + rng.normal(0, 1, shape) * scenario.launch_sd
-    values += machine(scenario, rng, shape)
+    values += machine(scenario, rng, shape) + neighbours(scenario, rng, shape)
     latencies = np.exp(values).ravel()
     p50, p99 = np.quantile(latencies, [0.5, 0.99])
     found = {"p50": float(p50), "p99": float(p99), "mean": float(latencies.mean())}
@@ -209,6 +224,8 @@ def by_precision(scenario: Scenario, confidence: float, runs: int, seed: int) ->
             assert ratio.high is not None
             if (ratio.high - ratio.low) / 2 <= PRECISION * ratio.value:
                 break
+        assert ratio.low is not None
+        assert ratio.high is not None
         seen["held"] += holds(ratio, BOUNDARY)
         seen["PASS"] += ratio.high < BOUNDARY
         seen["FAIL"] += ratio.low > BOUNDARY
@@ -245,8 +262,10 @@ def accuracy(n: int, margin: float, gains: float, runs: int, seed: int) -> dict[
     return seen
 
 
-GATED = ("log-normal", "launch effects", "heavy-tailed, launch effects", "AR(1), launch effects")
-STOPPED = GATED[:3]
+RESTLESS = ("restless launches", "restless launches, launch effects")
+STEADY = ("log-normal", "launch effects", "heavy-tailed, launch effects")
+GATED = (*STEADY, "AR(1), launch effects", *RESTLESS)
+STOPPED = (*STEADY, *RESTLESS)
 WALKS = (0.01, WALK_STEP, 0.05)
 DIAGNOSED = (*SCENARIOS, *(f"random walk, {step:.0%} a round" for step in WALKS))
 ACCURACY = {
@@ -325,7 +344,10 @@ def document(seen: Counts, runs: int) -> str:
         "each interval (mlopt takes 2,000). In brackets, the exact 95% interval of a share. "
         f"Launch effects have a standard deviation of {LAUNCH_SD:.0%}, for each candidate its own; "
         f"the drift is {DRIFT:.0%} from the first round to the last, for all candidates alike; "
-        "the two speeds are 30% apart, each in half of the rounds.",
+        "the two speeds are 30% apart, each in half of the rounds; in restless launches, neighbours shift each "
+        f"block by a standard deviation that is log-normal, of the median {UNREST:.0%} and the standard deviation "
+        f"{UNREST_SPREAD} (of its logarithm), drawn for each launch, and launch effects, where there are "
+        "any, are half as large.",
         "",
         "## One look: nominal 95% intervals that hold the truth",
         "",

@@ -150,7 +150,7 @@ def open_case(name: str, work: Path, olive: str | None) -> Case:
     prepared = prepare(load_project(directory), cache, SEED, LIMITS, lambda message, done: None)
     export = (Step(transformation="export_onnx"),)
     builder = Builder(prepared, cache, SEED)
-    fp32 = builder.build(export, LIMITS, lambda message, done: None)
+    fp32 = builder.build(export, lambda: LIMITS, lambda message, done: None)
     return Case(name, place, prepared, builder, fp32.artifact, olive)
 
 

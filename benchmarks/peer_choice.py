@@ -38,7 +38,7 @@ def build_candidates(case: Case) -> None:
     for candidate in candidate_space(case.prepared.project).candidates:
         start = time.monotonic()
         try:
-            case.builder.build(candidate.steps, LIMITS, lambda message, done: None)
+            case.builder.build(candidate.steps, lambda: LIMITS, lambda message, done: None)
             end = "built"
         except MloptError as e:
             end = f"failed: {e}"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mlopt.errors import ModelError
 from mlopt.frameworks.torch_module import (
@@ -22,7 +23,6 @@ from mlopt.frameworks.torch_module import (
 from mlopt.providers import Provider
 from mlopt.runners import Runner
 from mlopt.types.artifact import Artifact, Format
-from mlopt.types.measurement import Placement
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +92,7 @@ class CompiledSession:
 
         return torch.inference_mode()
 
-    def placement(self) -> Placement | None:
+    def nodes(self) -> dict[str, int] | None:
         """There are no execution providers."""
         return None
 
@@ -169,7 +169,7 @@ class OpenVinoSession:
         """Nothing to enter."""
         return nullcontext()
 
-    def placement(self) -> Placement | None:
+    def nodes(self) -> dict[str, int] | None:
         """There are no execution providers."""
         return None
 
@@ -189,7 +189,8 @@ class OpenVinoSession:
         return self._compiled[key]
 
 
-class Inference(NamedTuple):
+@dataclass(frozen=True)
+class Inference:
     """One inference of a request that others use too.
 
     Attributes:

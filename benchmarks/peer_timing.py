@@ -18,11 +18,11 @@ from mlopt.types.estimate import Estimate
 from mlopt.types.plan import Schedule
 
 BATCH_SIZE = 1
-FIRST_LOOK = Schedule(launches=1, rounds=10, min_block=4, max_block=50)
+FIRST_LOOK = Schedule(launches=1, rounds=14, min_block=3, max_block=50)
 FIRST_LOOK_S = 120.0
 """Of one heat; it usually ends far sooner."""
 
-FINAL = Schedule(launches=5, most_launches=8, rounds=24, min_block=5, max_block=100)
+FINAL = Schedule(launches=5, most_launches=8, rounds=36, min_block=3, max_block=100)
 
 HEAT = 6
 """Members of a first look that are in memory at once, beside eager PyTorch."""

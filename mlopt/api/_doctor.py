@@ -107,6 +107,13 @@ def doctor(*, seconds: float | None = NOISE_S, on_event: OnEvent | None = None) 
 
 def _in_words(floor: NoiseFloor) -> Iterator[str]:
     low, high = floor.ratio.low, floor.ratio.high
+    if floor.ratio.is_hardly_known:
+        yield (
+            f"A model of {floor.p50_ms:.2g} ms against itself: {floor.launches} launches of "
+            f"{floor.launch_s:.1f} s are too few to tell any change here. Allow more with --seconds."
+        )
+        yield from floor.warnings
+        return
     yield (
         f"A model of {floor.p50_ms:.2g} ms against itself: p50 ratio {floor.ratio.value:.4f} "
         f"({low:.4f} to {high:.4f}), {floor.launches} launches of {floor.launch_s:.1f} s."

@@ -146,11 +146,11 @@ budget:
 #  most_launches: 12 # at most, for the asked precision; where launches is set: as many as that
 #  p50_precision: 0.01 # half-width to aim for of the p50 ratio's interval
 #  p99_precision: 0.05 # the same for the p99, where there are enough samples for one
-#  rounds: 32 # in each launch; every round visits every candidate once
-#  block_ms: 12 # aim for the duration of one visit
-#  min_block: 5 # least inferences in a visit
+#  rounds: 48 # in each launch; every round visits every candidate once
+#  block_ms: 6 # aim for the duration of one visit
+#  min_block: 4 # least inferences in a visit
 #  max_block: 100 # most inferences in a visit
-#  warmup: 2 # untimed inferences at its beginning, at least; a quarter of the timed ones if more
+#  warmup: 2 # untimed inferences at its beginning, at least; half the timed ones if more
 #  pool: 64 # different real inputs that a visit cycles through
 #  max_seconds: 120 # of one trial, once all have loaded; rounds give way first, then launches
 

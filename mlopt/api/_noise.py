@@ -37,7 +37,7 @@ POWER = 0.95
 and of 100 against a copy that is slower by that change 95 fail with none."""
 
 DURATIONS_S = (20.0, 60.0, 300.0)
-LAUNCH_S = 2.5
+LAUNCH_S = 2.0
 """About what a launch of two small models takes; rounds give way where it takes longer."""
 
 LEAST_LAUNCHES = 4
@@ -69,8 +69,8 @@ class NoiseFloor(Record):
     def deviation(self) -> float:
         """The standard deviation of the logarithm of one launch's ratio.
 
-        It is read back from the interval, which is Student's over launches, so that it holds all
-        that made the interval wide.
+        It is read back from the interval, which is Student's over launches or their shares, so that
+        it holds all that made the interval wide.
         """
         assert self.ratio.low is not None
         assert self.ratio.high is not None
@@ -83,7 +83,8 @@ class NoiseFloor(Record):
         """The smallest relative change that is told from noise within a time.
 
         See :func:`detectable`; the number of launches is what fits into the time. It is a share,
-        such as 0.02, and infinite where not even two launches fit.
+        such as 0.02, and infinite where not even two launches fit, or those of the floor disagree
+        so much that they tell nothing.
 
         Args:
             seconds: Wall-clock duration of the comparison.
@@ -93,11 +94,16 @@ class NoiseFloor(Record):
         launches = int(seconds / self.launch_s)
         if most_launches is not None:
             launches = min(launches, most_launches)
-        return detectable(self.deviation, launches, power)
+        return self._detectable(launches, power)
 
     def smallest_change_of_a_gate(self) -> float:
         """What all launches of a gate find, if there is time for them; see :func:`detectable`."""
-        return detectable(self.deviation, LOOKS[-1], POWER)
+        return self._detectable(LOOKS[-1], POWER)
+
+    def _detectable(self, launches: int, power: float) -> float:
+        if self.ratio.is_hardly_known:
+            return math.inf
+        return detectable(self.deviation, launches, power)
 
     def document(self) -> dict[str, Any]:
         """What ``mlopt doctor --json`` prints."""
@@ -111,8 +117,8 @@ class NoiseFloor(Record):
             "seconds_per_launch": self.launch_s,
             "deviation_per_launch": self.deviation,
             "power": POWER,
-            "smallest_change": {s: c if math.isfinite(c) else None for s, c in changes.items()},
-            "smallest_change_of_a_gate": self.smallest_change_of_a_gate(),
+            "smallest_change": {s: _finite(c) for s, c in changes.items()},
+            "smallest_change_of_a_gate": _finite(self.smallest_change_of_a_gate()),
             "warnings": list(self.warnings),
         }
 
@@ -241,6 +247,10 @@ def _store(floor: NoiseFloor) -> None:
         write_atomically(directory / FILE, floor.model_dump_json(indent=2))
     except OSError:
         return  # the cache's own check says that it cannot be written to
+
+
+def _finite(change: float) -> float | None:
+    return change if math.isfinite(change) else None
 
 
 def _student(df: int) -> float:

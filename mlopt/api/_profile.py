@@ -109,7 +109,7 @@ def profile(
     data: Path | None = None,
     seed: int = 0,
     launches: int | None = None,
-    rounds: int = 32,
+    rounds: int = 48,
     time_limit_s: float | None = None,
     load: bool = False,
     callers: Sequence[int] = (),

@@ -120,7 +120,7 @@ def profile(
     batch_size: BatchSizes = None,
     data: Data = None,
     launches: Launches = None,
-    rounds: Rounds = 32,
+    rounds: Rounds = 48,
     time_limit: TimeLimit = None,
     load: Load = False,
     callers: Callers = None,

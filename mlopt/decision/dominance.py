@@ -29,22 +29,25 @@ class Margin(NamedTuple):
         factor: How much slower a round must be to count.
         launches: In common, at least.
         error: The largest p-value of the sign test over rounds.
+        share: Of the rounds that must show it, at least.
     """
 
     factor: float
     launches: int
     error: float
+    share: float = 0.5
 
 
 MARGINS = (
     Margin(1.05, 5, 1e-4),
     Margin(1.1, 3, 1e-4),
     Margin(1.2, 2, 1e-4),
-    Margin(1.5, 1, 1e-3),
+    Margin(1.5, 1, 1e-3, share=0.95),
 )
 """A launch alone shifts a latency by about 1%: five times that shows in five lives of a process, ten
-times in three, twenty times in two, and fifty times in one, where every one of its twelve rounds agrees.
-With ten candidates looked at ten times each, one race in a hundred loses one that is less slow."""
+times in three, twenty times in two, and fifty times in one, where nearly all of its rounds agree: what
+disturbs one life of a process may last for half of it. With ten candidates looked at ten times each, one
+race in a hundred loses one that is less slow."""
 
 LEAST_LAUNCHES = 3
 """Of the reference, and of one that loses less of a metric than its rival: with fewer, no interval is
@@ -179,7 +182,8 @@ def clearly_slower(slow: Samples, fast: Samples, least_launches: int = 1) -> boo
     for margin in MARGINS:
         slower = int((ratios > margin.factor).sum())
         chance = stats.mcnemar_one_sided(gained=len(ratios) - slower, lost=slower)
-        if launches >= max(least_launches, margin.launches) and chance < margin.error:
+        enough = launches >= max(least_launches, margin.launches)
+        if enough and chance < margin.error and slower >= margin.share * len(ratios):
             return True
     return False
 

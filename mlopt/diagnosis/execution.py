@@ -14,7 +14,9 @@ from mlopt.diagnosis.graph import Graph
 from mlopt.diagnosis.trace import Trace, read_trace
 from mlopt.errors import ModelError
 from mlopt.providers import Provider
-from mlopt.runners.onnxruntime import OnnxRuntimeRunner, OnnxRuntimeSession
+from mlopt.runners.onnxruntime import OnnxRuntimeRunner
+from mlopt.serving.attach import attach
+from mlopt.serving.onnx_model import OnnxSession, session_options
 from mlopt.types.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def execute(
         ModelError: It cannot be loaded or run here.
     """
     try:
-        session = runner.create(artifact, provider, runner.fixed(artifact, inputs[0]))
+        session = runner.model(artifact, provider).create(runner.fixed(artifact, inputs[0]))
         plain_ms = timed(session, inputs)
         del session  # its threads would go on spinning beside the next one
         return _profiled(artifact, runner, provider, inputs, scratch, plain_ms)
@@ -89,9 +91,7 @@ def execute(
         ) from e
 
 
-def timed(
-    session: OnnxRuntimeSession, inputs: Sequence[Arrays], seconds: float = SECONDS
-) -> list[float]:
+def timed(session: OnnxSession, inputs: Sequence[Arrays], seconds: float = SECONDS) -> list[float]:
     """Milliseconds of inferences one after the other, after a few that do not count."""
     with session.serving():
         return repeated([session.bind(one) for one in inputs], seconds)
@@ -126,7 +126,7 @@ def _profiled(
 ) -> Execution:
     model = with_names(artifact.main_file, scratch)
     session = _open(model, runner, provider, runner.fixed(artifact, inputs[0]), scratch)
-    wrapped = OnnxRuntimeSession(session, provider)
+    wrapped = OnnxSession(session, provider.binding)
     # Not bound: what the runtime does around the nodes belongs to the trace, and graphs that are
     # replayed have no nodes in it.
     took = repeated([partial(wrapped.run, one) for one in inputs], SECONDS)
@@ -152,7 +152,7 @@ def _open(
     import onnxruntime as ort
 
     for keep in (True, False):
-        options = runner.session_options(sizes)
+        options = session_options(runner.model_dump(mode="json"), sizes)
         options.enable_profiling = True
         options.profile_file_prefix = str(scratch / "trace")
         if keep:
@@ -162,7 +162,7 @@ def _open(
             options.add_session_config_entry(f"{prefix}_file_name", "optimized.bin")
             options.add_session_config_entry(f"{prefix}_min_size_in_bytes", "1024")
         try:
-            providers = provider.attach(options)
+            providers = attach(provider.attachment(options.intra_op_num_threads), options)
             return ort.InferenceSession(str(model), options, providers=providers, enable_fallback=0)
         except Exception:
             if not keep:

@@ -85,8 +85,8 @@ def _fastest(
         helper.make_model(graph, opset_imports=opsets, ir_version=_IR), str(scratch / "probe.onnx")
     )
     try:
-        session = runner.create(_artifact(scratch), provider)
-        if session.placement().share_on(provider.ort_name) < 1:
+        session = runner.model(_artifact(scratch), provider).create()
+        if set(session.nodes()) != {provider.ort_name}:
             return None
         return min(timed(session, [inputs], SECONDS))
     except MloptError:  # a provider need not know every operator

@@ -57,8 +57,7 @@ def score(
         bad = int((~np.isfinite(outputs)).reshape(len(outputs), -1).any(axis=1).sum())
         raise ModelError(f"the model answers NaN or infinity on {bad} of {len(outputs)} examples")
     np.save(target, outputs)
-    placement = session.placement()
-    return {"nodes": None if placement is None else placement.nodes}
+    return {"nodes": session.nodes()}
 
 
 def of_full_length(

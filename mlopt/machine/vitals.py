@@ -23,7 +23,7 @@ CPUS = Path("/sys/devices/system/cpu")
 _USER, _NICE, _SYSTEM, _IDLE, _IOWAIT, _IRQ, _SOFTIRQ, _STEAL = range(8)
 _BUSY = (_USER, _NICE, _SYSTEM, _IRQ, _SOFTIRQ)
 
-__all__ = ["LaunchVitals", "Vitals", "involuntary_switches", "read_vitals"]
+__all__ = ["LaunchVitals", "Vitals", "read_vitals"]
 
 
 class _Times(NamedTuple):
@@ -54,19 +54,6 @@ def read_vitals(proc: Path = PROC, cgroup: Path = CGROUP, cpus: Path = CPUS) -> 
         throttled_s=throttling.throttled_s,
         mhz=_mhz(proc, cpus, allowed),
     )
-
-
-def involuntary_switches() -> int:
-    """How often any thread of this process was taken off its processor before it was done.
-
-    From its own resource usage (getrusage(2), ``ru_nivcsw``): /proc/self/status counts the first
-    thread alone. -1 where the system does not count.
-    """
-    try:
-        import resource
-    except ImportError:  # Windows
-        return -1
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _allowed() -> frozenset[int] | None:

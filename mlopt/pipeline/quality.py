@@ -16,7 +16,7 @@ from mlopt.pipeline.deadline import Deadline
 from mlopt.pipeline.limits import at_a_time
 from mlopt.pipeline.prepared import Prepared
 from mlopt.pipeline.recorder import Recorder
-from mlopt.store.files import write_array
+from mlopt.store.arrays import write_array
 from mlopt.store.snapshot import Snapshot
 from mlopt.types.artifact import Artifact
 from mlopt.types.candidate import PlannedCandidate, Stage

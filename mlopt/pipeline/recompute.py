@@ -19,7 +19,7 @@ from mlopt.pipeline.verdict import confirmed, none_may_ship, without_baseline
 from mlopt.profiling.samples import Samples
 from mlopt.profiling.stopping import confidence_of
 from mlopt.profiling.summary import cold_start_ms, measurement_of, peak_rss_bytes
-from mlopt.store.files import read_arrays
+from mlopt.store.arrays import read_arrays
 from mlopt.types.decision import Decision
 from mlopt.types.measurement import Evidence, Measurement
 from mlopt.types.run import CandidateResult, Run

@@ -13,7 +13,7 @@ from mlopt.pipeline.integrity import UNREADABLE
 from mlopt.pipeline.ledger import Ledger
 from mlopt.pipeline.quality import COMPARE, comparison_arguments, quality_of
 from mlopt.pipeline.recompute import NOT_ITS_SAMPLES, PHASES, Evidenced
-from mlopt.store.files import read_arrays
+from mlopt.store.arrays import read_arrays
 from mlopt.store.snapshot import SnapshotWriter
 from mlopt.types.measurement import Quality
 from mlopt.types.plan import Plan

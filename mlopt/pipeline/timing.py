@@ -22,7 +22,7 @@ from mlopt.profiling.samples import Samples
 from mlopt.profiling.stopping import ByPrecision, Referee, confidence_of
 from mlopt.profiling.summary import summarize
 from mlopt.profiling.trial import TrialEnd, run_trial
-from mlopt.store.files import write_array
+from mlopt.store.arrays import write_array
 from mlopt.types.artifact import Artifact
 from mlopt.types.events import Phase
 from mlopt.types.measurement import LaunchVitals, Placement, Quality

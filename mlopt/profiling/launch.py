@@ -19,7 +19,7 @@ import numpy as np
 
 from mlopt.errors import MloptError
 from mlopt.profiling.samples import Samples
-from mlopt.runners import RUNNERS
+from mlopt.runners import RUNNERS, opening_of
 from mlopt.types.candidate import Stage
 from mlopt.types.measurement import LaunchVitals, Placement
 from mlopt.types.plan import Schedule
@@ -28,7 +28,7 @@ from mlopt.workers import Limits, Worker
 
 PILOT = 5
 
-WARMUP_SHARE = 1 / 4
+WARMUP_SHARE = 1 / 2
 """Of the timed inferences of a visit, as many untimed ones before them. On two shared cores the first
 four inferences of 1.1 ms after a change of worker took 1 to 7% longer than the later ones in the
 median, and up to four times as long in the p99."""
@@ -172,10 +172,13 @@ class Launch:
                     self._guarded(name, action)
 
     def _start(self, name: str, stage: Stage) -> None:
+        try:
+            arguments = self._arguments(stage)
+        except MloptError as e:
+            self.observed[name].failure = Failure(during="time", cause=str(e))
+            return
         environment = RUNNERS[stage.runner].environment
-        worker = Worker(
-            SESSION, self._arguments(stage), self.setting.limits, environment=environment
-        )
+        worker = Worker(SESSION, arguments, self.setting.limits, environment=environment)
         self.stack.enter_context(worker)
         self.workers[name] = worker
 
@@ -200,8 +203,7 @@ class Launch:
 
     def _arguments(self, stage: Stage) -> dict[str, object]:
         return {
-            "stage": stage.model_dump(mode="json"),
-            "project_dir": str(self.setting.project_dir),
+            "opening": opening_of(stage, self.setting.project_dir),
             "snapshot": str(self.setting.snapshot),
             "batch_sizes": list(self.setting.batch_sizes),
             "pool": self.setting.schedule.pool,

@@ -19,6 +19,7 @@ from mlopt.profiling.load_callers import Served
 from mlopt.profiling.load_session import SESSION
 from mlopt.profiling.load_summary import Frame, LoadSamples, load_point
 from mlopt.profiling.sustained import RESOLUTION, Search, find_sustained, sustained_of
+from mlopt.runners import RUNNERS, opening_of
 from mlopt.types.candidate import Stage
 from mlopt.types.load import LoadPoint, LoadResult, LoopKind
 from mlopt.types.workload import Workload
@@ -191,7 +192,12 @@ class _Bench:
                     break
                 self._tell(f"load: launch {number + 1} of {self.setting.launches}")
                 worker = self._stack.enter_context(
-                    Worker(SESSION, self._arguments(), self.setting.limits)
+                    Worker(
+                        SESSION,
+                        self._arguments(),
+                        self.setting.limits,
+                        environment=RUNNERS[self.setting.stage.runner].environment,
+                    )
                 )
                 worker.opened()
                 worker.pause()
@@ -284,8 +290,7 @@ class _Bench:
 
     def _arguments(self) -> dict[str, Any]:
         return {
-            "stage": self.setting.stage.model_dump(mode="json"),
-            "project_dir": str(self.setting.project_dir),
+            "opening": opening_of(self.setting.stage, self.setting.project_dir),
             "snapshot": str(self.setting.snapshot),
             "batch_size": self.setting.workload.batch_size,
             "callers": max(self.setting.callers),

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlopt.profiling.load_callers import Served, closed_loop, open_loop
 from mlopt.profiling.session import input_pool
-from mlopt.types.candidate import Stage
+from mlopt.serving import Opening, opener
 
 SESSION = "mlopt.profiling.load_session:LoadSession"
 
@@ -17,8 +17,7 @@ class LoadSession:
 
     def __init__(
         self,
-        stage: dict[str, Any],
-        project_dir: str,
+        opening: tuple[str, dict[str, Any]],
         snapshot: str,
         batch_size: int,
         callers: int,
@@ -28,8 +27,7 @@ class LoadSession:
         """Loads the candidate.
 
         Args:
-            stage: A :class:`~mlopt.types.candidate.Stage`, as JSON.
-            project_dir: Where the user's code is imported from.
+            opening: An :class:`~mlopt.serving.Opening`, as JSON made a list of it.
             snapshot: Directory of the examples that the pool is drawn from.
             batch_size: Examples in one request.
             callers: Most callers at a time. They share the session and divide the pool, since a
@@ -38,9 +36,7 @@ class LoadSession:
             warmup: Untimed inferences of each caller before a load.
         """
         inputs = input_pool(Path(snapshot), batch_size, pool)
-        from mlopt.runners import open_stage
-
-        self._session = open_stage(Stage.model_validate(stage), Path(project_dir))
+        self._session = opener(Opening(*opening))()
         self._inputs = [inputs[i::callers] or [inputs[i % len(inputs)]] for i in range(callers)]
         self._calls = [[self._session.bind(one) for one in own] for own in self._inputs]
         self._warmup = warmup

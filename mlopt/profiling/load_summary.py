@@ -11,7 +11,7 @@ from scipy import special
 
 from mlopt import stats
 from mlopt.profiling.load_callers import UNSERVED, Served
-from mlopt.store.files import read_arrays, write_array
+from mlopt.store.arrays import read_arrays, write_array
 from mlopt.types.estimate import Estimate
 from mlopt.types.load import LoadPoint, LoopKind
 from mlopt.types.tensors import ArrayRef

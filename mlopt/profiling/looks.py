@@ -21,11 +21,12 @@ LOOKS: tuple[int, ...] = (4, 6, 8, 10, 12)
 """After how many launches a gate looks, if there is time for all of them."""
 
 
-LEAST_ROUNDS = 12
+LEAST_ROUNDS = 24
 """In each launch of a gate, even where fewer launches fit then. On two shared cores with restless
 neighbours, the ratios of 30 launches of a model of 1.1 ms against itself had a standard deviation of
-1.8% with 12 rounds and 1.3% with 32; with 12 rounds of blocks of 40 ms, which take as long as the 32 of
-12 ms, of 3.0%. What disturbs lasts for tens of milliseconds: short blocks side by side share it."""
+1.8% with 12 rounds of 12 ms, which take as long as 24 of 6 ms, and of 1.3% with 32; with 12 rounds of
+40 ms, which take as long as the 32, of 3.0%. What disturbs lasts for tens of milliseconds:
+short blocks side by side share it."""
 
 
 class ByLooks:

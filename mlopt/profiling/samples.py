@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlopt import stats
-from mlopt.store.files import read_arrays, write_array
+from mlopt.store.arrays import read_arrays, write_array
 from mlopt.types.tensors import ArrayRef
 
 _ENOUGH = 20_000

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlopt.machine.vitals import involuntary_switches
+from mlopt.machine.own_usage import involuntary_switches, peak_rss_bytes
+from mlopt.serving import Opening, opener
 from mlopt.store.snapshot import Snapshot
-from mlopt.types.candidate import Stage
 
 POOL_BYTES = 16_000_000
 """Most bytes of inputs in the pools of a worker, so that they do not become its peak memory."""
@@ -25,8 +25,7 @@ class TimingSession:
 
     def __init__(
         self,
-        stage: dict[str, Any],
-        project_dir: str,
+        opening: tuple[str, dict[str, Any]],
         snapshot: str,
         batch_sizes: list[int],
         pool: int,
@@ -34,18 +33,16 @@ class TimingSession:
         """Loads the candidate and runs it once.
 
         Args:
-            stage: A :class:`~mlopt.types.candidate.Stage`, as JSON.
-            project_dir: Where the user's code is imported from.
+            opening: An :class:`~mlopt.serving.Opening`, as JSON made a list of it.
             snapshot: Directory of the examples that the pool is drawn from.
             batch_sizes: One workload each.
             pool: Number of different batches.
         """
         room = POOL_BYTES // len(batch_sizes)
         inputs = {size: input_pool(Path(snapshot), size, pool, room) for size in batch_sizes}
+        load = opener(Opening(*opening))
         start = time.perf_counter_ns()
-        from mlopt.runners import open_stage
-
-        self._session = open_stage(Stage.model_validate(stage), Path(project_dir))
+        self._session = load()
         with self._session.serving():
             self._session.bind(inputs[batch_sizes[0]][0])()
         self._cold_start_ns = time.perf_counter_ns() - start
@@ -57,11 +54,7 @@ class TimingSession:
 
     def describe(self) -> dict[str, Any]:
         """The cold start in nanoseconds, and which provider took how many nodes."""
-        placement = self._session.placement()
-        return {
-            "cold_start_ns": self._cold_start_ns,
-            "nodes": None if placement is None else placement.nodes,
-        }
+        return {"cold_start_ns": self._cold_start_ns, "nodes": self._session.nodes()}
 
     def time_block(self, batch_size: int, count: int, warmup: int, offset: int) -> list[int]:
         """Times back-to-back inferences, each on the next input of the pool.
@@ -134,21 +127,3 @@ def input_pool(
     most = max(1, min(count, most_bytes // max(1, bytes_each), data.examples // batch_size))
     rows = [np.arange(i * batch_size, (i + 1) * batch_size) % data.examples for i in range(most)]
     return [data.take(row) for row in rows]
-
-
-def peak_rss_bytes() -> int:
-    """High-water mark of this process's resident memory.
-
-    On Linux its own ``VmHWM``: ``ru_maxrss`` is inherited from the parent. Elsewhere what psutil
-    knows: the peak on Windows, the current value on macOS.
-    """
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    import psutil
-
-    memory = psutil.Process().memory_info()
-    return int(getattr(memory, "peak_wset", memory.rss))

@@ -12,7 +12,7 @@ from mlopt import stats
 from mlopt.profiling.diagnostics import diagnose, warnings_of
 from mlopt.profiling.launch import Observed
 from mlopt.profiling.samples import Samples
-from mlopt.store.files import write_array
+from mlopt.store.arrays import write_array
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Evidence, LaunchVitals, Measurement, Quality
 from mlopt.types.tensors import ArrayRef

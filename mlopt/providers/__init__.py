@@ -7,14 +7,13 @@ by the name that ONNX Runtime gives it.
 from __future__ import annotations
 
 from mlopt.errors import ConfigError, did_you_mean
-from mlopt.providers._base import Binding, Provider, runtime_builds, runtime_problem
+from mlopt.providers._base import Provider, runtime_builds, runtime_problem
 from mlopt.registry import Folder
 
 PROVIDERS: Folder[Provider] = Folder("mlopt.providers", Provider, "provider")
 
 __all__ = [
     "PROVIDERS",
-    "Binding",
     "Provider",
     "available_providers",
     "known_providers",

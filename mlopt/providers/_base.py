@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from mlopt.errors import UnavailableError
+from mlopt.serving import Binding
+from mlopt.serving.attach import Attachment, Chosen
 from mlopt.types.record import Record
-
-if TYPE_CHECKING:
-    import onnxruntime as ort
 
 EITHER_RUNTIME = (
     "Install exactly one of them: pip install 'mlopt[cpu]' (onnxruntime) or "
     "pip install 'mlopt[gpu]' (onnxruntime-gpu)."
 )
-
-
-class Binding(NamedTuple):
-    """Where inputs and outputs are bound before the clock starts.
-
-    Attributes:
-        device: Kind of memory, as ONNX Runtime calls it: ``cpu``, ``cuda``.
-        copies: Whether every inference copies its inputs there from the host, and its outputs back.
-        replays: Whether an inference is captured once, as a CUDA graph, and replayed from then on.
-    """
-
-    device: str
-    copies: bool = False
-    replays: bool = False
 
 
 class Provider(Record):
@@ -85,18 +70,15 @@ class Provider(Record):
         """Provider options for the session."""
         return {}
 
-    def attach(self, options: ort.SessionOptions) -> list[tuple[str, dict[str, Any]]] | None:
-        """Prepares a session to run here; nodes that it cannot take fall back to the CPU.
+    def attachment(self, threads: int = 0) -> Attachment:
+        """What brings it to a session; nodes that it cannot take fall back to the CPU.
 
         Args:
-            options: Of the session; a plug-in adds its device to them.
-
-        Returns:
-            What ``InferenceSession`` takes as ``providers``; None when ``options`` say it all.
+            threads: Of the session, inside an operator; 0 leaves their number to ONNX Runtime.
         """
+        fallback: Chosen = [("CPUExecutionProvider", {})]
         chosen = [(self.ort_name, self.options())]
-        fallback: tuple[str, dict[str, Any]] = ("CPUExecutionProvider", {})
-        return chosen if self.ort_name == fallback[0] else [*chosen, fallback]
+        return Attachment(tuple(chosen if self.ort_name == fallback[0][0] else chosen + fallback))
 
     def unavailable_because(self) -> str | None:
         """Why it cannot be used here and how to mend that, in one line; None when it can."""

@@ -1,4 +1,4 @@
-"""What the providers on NVIDIA GPUs share: whether there is one, and the libraries they need."""
+"""What the providers on NVIDIA GPUs share: whether there is one."""
 
 from __future__ import annotations
 
@@ -22,17 +22,3 @@ def missing_gpu() -> str | None:
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return f"the NVIDIA driver does not start here. {REMEDY}"
     return None if count.value else f"the NVIDIA driver sees no GPU here. {REMEDY}"
-
-
-def load_cuda() -> None:
-    """Loads CUDA and cuDNN, from NVIDIA's Python packages where these are installed.
-
-    What cannot be loaded is told by the session that needs it, which says more.
-    """
-    import contextlib
-    import io
-
-    import onnxruntime
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        onnxruntime.preload_dlls()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from mlopt.providers._base import Binding, Provider
-from mlopt.providers._nvidia import load_cuda, missing_gpu
-
-if TYPE_CHECKING:
-    import onnxruntime as ort
+from mlopt.providers._base import Provider
+from mlopt.providers._nvidia import missing_gpu
+from mlopt.serving import Binding
+from mlopt.serving.attach import Attachment
 
 
 class CudaProvider(Provider):
@@ -67,10 +66,9 @@ class CudaProvider(Provider):
         """The precision of fp32, and whether graphs are captured."""
         return {"use_tf32": str(int(self.tf32)), "enable_cuda_graph": str(int(self.graphs))}
 
-    def attach(self, options: ort.SessionOptions) -> list[tuple[str, dict[str, Any]]] | None:
-        """Loads CUDA first."""
-        load_cuda()
-        return super().attach(options)
+    def attachment(self, threads: int = 0) -> Attachment:
+        """CUDA is loaded first."""
+        return super().attachment(threads)._replace(cuda=True)
 
     def unavailable_because(self) -> str | None:
         """ONNX Runtime was built without CUDA, or there is no GPU."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from mlopt.errors import UnavailableError
-from mlopt.providers._base import Binding, Provider, runtime_problem
+from mlopt.providers._base import Provider, runtime_problem
+from mlopt.serving import Binding
+from mlopt.serving.attach import OPENVINO, Attachment, openvino_devices
 
-if TYPE_CHECKING:
-    import onnxruntime as ort
-
-NAME = "OpenVINOExecutionProvider"
 PACKAGE = "onnxruntime_ep_openvino"
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
@@ -57,7 +53,7 @@ class OpenVinoProvider(Provider):
     @property
     def ort_name(self) -> str:
         """Its name in ONNX Runtime."""
-        return NAME
+        return OPENVINO
 
     @property
     def binding(self) -> Binding | None:
@@ -77,24 +73,15 @@ class OpenVinoProvider(Provider):
 
         if self.device == "gpu":
             hidden = sys.platform == "linux" and not RENDER_NODES.exists()
-            if hidden or not devices("GPU"):
+            if hidden or not openvino_devices("GPU"):
                 return "OpenVINO sees no Intel GPU here. Install its driver, or choose another."
         elif self.precision == "bf16" and not read_processor().flags & BF16_FLAGS:
             return "this processor has neither avx512_bf16 nor amx_bf16. Use 'openvino'."
         return None
 
-    def attach(self, options: ort.SessionOptions) -> list[tuple[str, dict[str, Any]]] | None:
-        """Registers the plug-in and adds one device of the kind that was asked for.
-
-        Raises:
-            UnavailableError: There is none.
-        """
-        kind = self.device.upper()
-        if not (found := devices(kind)):
-            raise UnavailableError(f"OpenVINO sees no {kind} here")
-        config = {kind: self.config(options.intra_op_num_threads)}
-        options.add_provider_for_devices(found[:1], {"load_config": json.dumps(config)})
-        return None
+    def attachment(self, threads: int = 0) -> Attachment:
+        """The plug-in's device, in the place of a provider."""
+        return Attachment(openvino=(self.device.upper(), self.config(threads)))
 
     def config(self, threads: int) -> dict[str, str]:
         """Properties of the device, as OpenVINO names them.
@@ -115,14 +102,3 @@ class OpenVinoProvider(Provider):
             # Without the second, threads beyond the physical cores are dropped unsaid.
             found |= {"INFERENCE_NUM_THREADS": str(threads), "ENABLE_HYPER_THREADING": "YES"}
         return found
-
-
-def devices(kind: str) -> list[ort.OrtEpDevice]:
-    """OpenVINO's devices of one kind (``CPU``, ``GPU``); registers the plug-in once a process."""
-    import onnxruntime as ort
-    import onnxruntime_ep_openvino as plugin
-
-    if not any(device.ep_name == NAME for device in ort.get_ep_devices()):
-        ort.register_execution_provider_library(NAME, plugin.get_library_path())
-    wanted = getattr(ort.OrtHardwareDeviceType, kind)
-    return [d for d in ort.get_ep_devices() if d.ep_name == NAME and d.device.type == wanted]

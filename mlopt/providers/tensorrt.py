@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from mlopt.providers._base import Provider
-from mlopt.providers._nvidia import load_cuda, missing_gpu
-
-if TYPE_CHECKING:
-    import onnxruntime as ort
+from mlopt.providers._nvidia import missing_gpu
+from mlopt.serving.attach import Attachment
 
 PACKAGE = "tensorrt_libs"
 """The module of NVIDIA's package with the libraries; importing it loads them."""
@@ -61,16 +58,17 @@ class TensorRtProvider(Provider):
             "trt_timing_cache_enable": "0",
         }
 
-    def attach(self, options: ort.SessionOptions) -> list[tuple[str, dict[str, Any]]] | None:
-        """Loads the libraries first; what TensorRT does not take goes to CUDA in fp32."""
-        load_cuda()
-        if find_spec(PACKAGE) is not None:
-            import_module(PACKAGE)
-        return [
-            (self.ort_name, self.options()),
-            ("CUDAExecutionProvider", {"use_tf32": "0"}),
-            ("CPUExecutionProvider", {}),
-        ]
+    def attachment(self, threads: int = 0) -> Attachment:
+        """The libraries are loaded first; what TensorRT does not take goes to CUDA in fp32."""
+        return Attachment(
+            providers=(
+                (self.ort_name, self.options()),
+                ("CUDAExecutionProvider", {"use_tf32": "0"}),
+                ("CPUExecutionProvider", {}),
+            ),
+            cuda=True,
+            modules=() if find_spec(PACKAGE) is None else (PACKAGE,),
+        )
 
     def unavailable_because(self) -> str | None:
         """ONNX Runtime was built without it, or TensorRT itself or a GPU is missing."""

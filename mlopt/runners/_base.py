@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from mlopt.serving import Opening, Session
 from mlopt.types.artifact import Artifact, Format
-from mlopt.types.measurement import Placement
 from mlopt.types.record import Record
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from mlopt.providers import Provider
-
-    Arrays = Mapping[str, np.ndarray[Any, Any]]
-
-
-class Session(Protocol):
-    """A loaded model."""
-
-    def run(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-        """Outputs by name for inputs by name; the batch axis is the first of each."""
-        ...
-
-    def bind(self, inputs: Arrays) -> Callable[[], object]:
-        """One inference on these inputs, with nothing left to do but the inference."""
-        ...
-
-    def serving(self) -> AbstractContextManager[object]:
-        """The context that a server would enter once, around all of its inferences."""
-        ...
-
-    def placement(self) -> Placement | None:
-        """Which provider took how many nodes; None where there are no providers."""
-        ...
 
 
 class Runner(Record):
@@ -69,6 +44,14 @@ class Runner(Record):
     def unavailable_because(self) -> str | None:
         """Why it cannot be used here and how to mend that, in one line; None when it can."""
         raise NotImplementedError(f"{type(self).__name__} must define unavailable_because")
+
+    def opening(self, artifact: Artifact, provider: Provider, project_dir: Path) -> Opening | None:
+        """How a process that does nothing but serve ``artifact`` opens it; None: as any other does.
+
+        It is asked for before that process starts, with the arguments of :meth:`open`; only of mlopt's
+        own runners and providers, for a plug-in's code may hang or kill where it runs.
+        """
+        return None
 
     def open(self, artifact: Artifact, provider: Provider, project_dir: Path) -> Session:
         """Loads ``artifact``. Runs in a worker process.

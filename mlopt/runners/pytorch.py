@@ -18,7 +18,6 @@ from mlopt.frameworks.torch_module import (
 from mlopt.providers import Provider
 from mlopt.runners._base import Runner
 from mlopt.types.artifact import Artifact, Format
-from mlopt.types.measurement import Placement
 from mlopt.types.torch_model import TorchModel
 
 if TYPE_CHECKING:
@@ -94,6 +93,6 @@ class PyTorchSession:
 
         return torch.inference_mode()
 
-    def placement(self) -> Placement | None:
+    def nodes(self) -> dict[str, int] | None:
         """Eager PyTorch has no execution providers."""
         return None

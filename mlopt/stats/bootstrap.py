@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 
 from mlopt.stats.resampling import PooledSamples, block_multiplicities
 from mlopt.stats.rounds import Rounds
-from mlopt.stats.small_sample import corrected_interval, quantile_inefficiency
+from mlopt.stats.shares import median_interval, shares_below
+from mlopt.stats.small_sample import (
+    corrected_interval,
+    quantile_inefficiency,
+    require_confidence,
+)
 from mlopt.types.estimate import Estimate
 
 _Statistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -49,12 +54,13 @@ def quantile(
     _require_quantile(q)
     pooled = PooledSamples(rounds.values, rounds.block_index, rounds.blocks)
 
-    def inefficiency(value: float) -> float:
-        below = (rounds.values < value) / 2 + (rounds.values <= value) / 2
-        return _inefficiency(below, rounds.launch, q)
-
     return _positive(
-        rounds, lambda draws: pooled.quantiles(draws, q), seed, resamples, confidence, inefficiency
+        rounds,
+        lambda draws: pooled.quantiles(draws, q),
+        seed,
+        resamples,
+        confidence,
+        lambda value: _inefficiency(rounds.values, rounds.launch, value, q),
     )
 
 
@@ -91,6 +97,9 @@ def paired_p50_ratio(
     (launch, round) that both have: what slows a round down slows both and cancels (randomized
     multiple interleaved trials: Abedi & Brecht, ICPE 2017). Below 1 the candidate is faster.
 
+    The interval is read off the launches' shares (`mlopt.stats.shares.median_interval`); where they
+    say little, it is that of all other estimates here, from the launches' medians.
+
     Args:
         candidate: Its samples.
         baseline: Samples in the same unit, with the same numbering of launches and rounds.
@@ -107,19 +116,20 @@ def paired_p50_ratio(
     _, under = baseline.block_medians()
     _require_positive(over, under)
     log_ratio = np.log(over) - np.log(under)
+    require_confidence(confidence)
+    _require_resamples(resamples)
+    within = median_interval(log_ratio, keys[:, 0], confidence)
+    if within is not None:
+        low, high = within
+        return _exp(Estimate(value=float(np.median(log_ratio)), low=low, high=high))
     pooled = PooledSamples(log_ratio, np.arange(log_ratio.size), log_ratio.size)
-
-    def inefficiency(value: float) -> float:
-        below = (log_ratio < value) / 2 + (log_ratio <= value) / 2
-        return _inefficiency(below, keys[:, 0], 0.5)
-
     estimate = _estimate(
         lambda draws: pooled.quantiles(draws, 0.5),
         keys[:, 0],
         seed,
         resamples,
         confidence,
-        inefficiency,
+        lambda value: _inefficiency(log_ratio, keys[:, 0], value, 0.5),
     )
     return _exp(estimate)
 
@@ -198,8 +208,7 @@ def _estimate(
     confidence: float,
     inefficiency: Callable[[float], float] = lambda value: 1.0,
 ) -> Estimate:
-    if resamples < 1:
-        raise ValueError(f"resamples must be 1 or more, got {resamples}")
+    _require_resamples(resamples)
     value = float(statistic(np.ones((1, launch.size), dtype=np.int64))[0])
     if launch.size == 1:
         return Estimate(value=value)
@@ -223,10 +232,10 @@ def _estimate(
     return Estimate(value=value, low=low, high=high)
 
 
-def _inefficiency(below: NDArray[np.float64], launch: NDArray[np.int64], q: float) -> float:
-    _, index = np.unique(launch, return_inverse=True)
-    sizes = np.bincount(index)
-    shares = np.bincount(index, weights=below) / sizes
+def _inefficiency(
+    values: NDArray[np.float64], launch: NDArray[np.int64], value: float, q: float
+) -> float:
+    shares, sizes = shares_below(values, launch, value)
     return quantile_inefficiency(shares, q, float(sizes.mean()))
 
 
@@ -252,6 +261,11 @@ def _exp(estimate: Estimate) -> Estimate:
 def _require_positive(*arrays: NDArray[np.float64]) -> None:
     if not all((array > 0).all() for array in arrays):
         raise ValueError("a ratio needs positive latencies")
+
+
+def _require_resamples(resamples: int) -> None:
+    if resamples < 1:
+        raise ValueError(f"resamples must be 1 or more, got {resamples}")
 
 
 def _require_quantile(q: float) -> None:

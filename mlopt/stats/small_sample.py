@@ -61,7 +61,7 @@ def corrected_interval(
         )
     else:
         launch_error = launch_standard_error(alone, weights) * math.sqrt(inefficiency)
-        least = deviation * float(special.ndtri((1 + confidence) / 2)) / _NORMAL
+        least = least_half_width(deviation, confidence)
         half_width = max(student_t(alone.size - 1, confidence) * launch_error, least)
     widening = half_width / half_length
     below = max(value - lower, 0.0)
@@ -115,6 +115,14 @@ def quantile_inefficiency(
         return of_launches
     few = (values + _FEW) / (values + _FEW / share_below.size)
     return of_launches * (1 + (few - 1) * (1 - between))
+
+
+def least_half_width(deviation: float, confidence: float) -> float:
+    """One standard deviation for 95%, and for others in proportion to the normal quantile.
+
+    Launches that agree by chance would claim to know more.
+    """
+    return deviation * float(special.ndtri((1 + confidence) / 2)) / _NORMAL
 
 
 def student_t(df: int, confidence: float = 0.95) -> float:

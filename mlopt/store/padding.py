@@ -8,21 +8,24 @@ short text costs what it costs in production, and no more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlopt.types.record import Record
 from mlopt.types.task import ATTENTION_MASK
-from mlopt.types.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from mlopt.types.tensors import TensorSpec
 
 Array = np.ndarray[Any, Any]
 
 ROWS_AT_ONCE = 1024
 
 
-class Padding(Record):
+@dataclass(frozen=True)
+class Padding:
     """Which columns of a snapshot are padded.
 
     Attributes:
@@ -33,7 +36,7 @@ class Padding(Record):
 
     mask: str
     columns: tuple[str, ...]
-    fill: dict[str, int] = {}
+    fill: dict[str, int] = field(default_factory=dict)
 
 
 def padding_of(

@@ -7,9 +7,12 @@ questions, and no worker holds more than the batch at hand.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,7 +21,6 @@ import numpy as np
 from mlopt.store.files import write_atomically
 from mlopt.store.hashing import sha256_file, sha256_json
 from mlopt.store.padding import Padding, kept_length, lengthen_file, lengthened
-from mlopt.types.record import Record
 from mlopt.types.task import IGNORED
 
 Array = np.ndarray[Any, Any]
@@ -29,7 +31,8 @@ _Key = tuple[Literal["input", "target"], str]
 _TARGET: _Key = ("target", "target")
 
 
-class Column(Record):
+@dataclass(frozen=True)
+class Column:
     """One array of a snapshot: raw values in C order, the example axis first."""
 
     file: str
@@ -37,7 +40,8 @@ class Column(Record):
     shape: tuple[int, ...]
 
 
-class SnapshotIndex(Record):
+@dataclass(frozen=True)
+class SnapshotIndex:
     """What a snapshot holds.
 
     Attributes:
@@ -53,6 +57,34 @@ class SnapshotIndex(Record):
     sha256: str
     padding: Padding | None = None
 
+    @classmethod
+    def read(cls, directory: Path) -> SnapshotIndex:
+        """What the snapshot in ``directory`` holds."""
+        stored = json.loads((directory / INDEX).read_bytes())
+        return cls(
+            examples=stored["examples"],
+            inputs={name: _column(one) for name, one in stored["inputs"].items()},
+            target=None if stored["target"] is None else _column(stored["target"]),
+            duplicates=stored["duplicates"],
+            sha256=stored["sha256"],
+            padding=_padding(stored.get("padding")),
+        )
+
+    def text(self) -> str:
+        """What :meth:`read` reads."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+
+def _column(stored: dict[str, Any]) -> Column:
+    return Column(**stored | {"shape": tuple(stored["shape"])})
+
+
+def _padding(stored: dict[str, Any] | None) -> Padding | None:
+    """None also where an mlopt wrote it that knew no padding."""
+    if stored is None:
+        return None
+    return Padding(**stored | {"columns": tuple(stored["columns"])})
+
 
 class Snapshot:
     """Reads a split from disk. Arrays are memory-mapped, and read-only."""
@@ -60,7 +92,7 @@ class Snapshot:
     def __init__(self, directory: Path) -> None:
         """Opens the snapshot in ``directory``."""
         self.directory = directory
-        self.index = SnapshotIndex.model_validate_json((directory / INDEX).read_bytes())
+        self.index = SnapshotIndex.read(directory)
         self.inputs = {name: self._map(column) for name, column in self.index.inputs.items()}
 
     @property
@@ -271,5 +303,5 @@ class SnapshotWriter:
             sha256=self._identity(columns),
             padding=self._padding,
         )
-        write_atomically(self._directory / INDEX, index.model_dump_json(indent=1))
+        write_atomically(self._directory / INDEX, index.text())
         return index

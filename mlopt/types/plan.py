@@ -49,8 +49,8 @@ class Schedule(Record):
         block_ms: Aim for the duration of one visit.
         min_block: Least inferences in a visit.
         max_block: Most inferences in a visit.
-        warmup: Untimed inferences at the beginning of a visit, at least; a quarter of the timed ones
-            where that is more.
+        warmup: Untimed inferences at the beginning of a visit, at least; half as many as the timed
+            ones where that is more.
         pool: Most different real inputs that visits cycle through.
         max_seconds: Of one trial, from when all have loaded and run their pilots for the first time;
             rounds give way first, then launches.
@@ -60,9 +60,9 @@ class Schedule(Record):
     most_launches: int = 12
     p50_precision: float = 0.01
     p99_precision: float = 0.05
-    rounds: int = 32
-    block_ms: float = 12.0
-    min_block: int = 5
+    rounds: int = 48
+    block_ms: float = 6.0
+    min_block: int = 4
     max_block: int = 100
     warmup: int = 2
     pool: int = 64

@@ -104,6 +104,22 @@ def test_doctor_tells_the_noise_floor_last(monkeypatch: pytest.MonkeyPatch) -> N
     assert "builds" in report.document()["environment"]
 
 
+def test_a_floor_that_two_launches_do_not_tell_claims_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlopt.api._doctor.LOAD_S", 0.01)
+    wide = floor_of(deviation=0.4, launches=2)
+    assert wide.ratio.is_hardly_known
+    monkeypatch.setattr("mlopt.api._doctor.measure_noise_floor", lambda seconds, on_event: wide)
+    report = doctor(seconds=5)
+    (words,) = report.noise
+    assert "2 launches of 2.5 s are too few" in words
+    assert "--seconds" in words
+    floor = report.document()["noise_floor"]
+    assert set(floor["smallest_change"].values()) == {None}
+    assert floor["smallest_change_of_a_gate"] is None
+
+
 def test_providers_and_variants_that_lack_the_same_share_a_line() -> None:
     known = known_providers()
     found: dict[str, str | None] = dict.fromkeys(known)

@@ -178,7 +178,7 @@ def test_dry_run_shows_the_plan_and_candidates_share_steps(mlopt_command, asked)
         "int8 [minmax] (onnxruntime on cpu)",
         "fp32 (onnxruntime on cpu, baseline)",
         "batch-1",
-        "5 launches of 32 rounds",
+        "5 launches of 48 rounds",
         "seed 7",
         "at most 1m 30s in all",
         "the fastest of those that pass",

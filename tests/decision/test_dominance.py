@@ -106,6 +106,15 @@ def test_one_launch_with_few_rounds_sends_nobody_home() -> None:
     assert not clearly_slower(slow, fast)
 
 
+def test_what_disturbs_most_of_one_launch_sends_nobody_home() -> None:
+    fast, slow = samples(1.0, launches=1, rounds=12), samples(1.0, launches=1, rounds=12)
+    for number in range(12, 48):
+        fast.add(0, number, [1_000_000] * 20)
+        slow.add(0, number, [1_800_000] * 20)
+    assert not clearly_slower(slow, fast)
+    assert clearly_slower(samples(1.8, launches=1, rounds=48), fast)
+
+
 def test_a_budget_on_memory_or_cold_start_keeps_everybody() -> None:
     assert leaving({"fast": 1.0, "slow": 2.0}, budget=("p99 <= 5 ms", "size <= 1 MB")) == {"slow"}
     assert leaving({"fast": 1.0, "slow": 2.0}, budget=("rss <= 1 GB",)) == set()

@@ -14,7 +14,6 @@ from mlopt.errors import ModelError
 from mlopt.evaluation.scoring import score
 from mlopt.store.snapshot import SnapshotWriter
 from mlopt.types.candidate import Stage
-from mlopt.types.measurement import Placement
 
 Array = np.ndarray[Any, Any]
 
@@ -24,7 +23,7 @@ class FakeSession:
 
     def __init__(self, nodes: dict[str, int] | None = None, nan_at: int | None = None) -> None:
         self.sizes: list[int] = []
-        self.nodes = nodes
+        self.placed = nodes
         self.nan_at = nan_at
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -41,8 +40,8 @@ class FakeSession:
     def serving(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def placement(self) -> Placement | None:
-        return None if self.nodes is None else Placement(nodes=self.nodes)
+    def nodes(self) -> dict[str, int] | None:
+        return self.placed
 
 
 Score = Callable[..., tuple[dict[str, Any], Array]]

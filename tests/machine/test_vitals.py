@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from mlopt.machine.frequency import governor, max_mhz, simultaneous_multithreading
-from mlopt.machine.vitals import involuntary_switches, read_vitals
+from mlopt.machine.own_usage import involuntary_switches
+from mlopt.machine.vitals import read_vitals
 from mlopt.types.measurement import LaunchVitals, Vitals
 
 Tree = Callable[[dict[str, str]], Path]

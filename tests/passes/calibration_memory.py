@@ -10,7 +10,7 @@ def peak(code: str, directory: str, examples: int) -> int:
     import numpy as np
     from pass_bench import Bench
 
-    from mlopt.profiling.session import peak_rss_bytes
+    from mlopt.machine.own_usage import peak_rss_bytes
     from mlopt.types.tensors import TensorSpec
 
     place = Path(directory)

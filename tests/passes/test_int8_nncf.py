@@ -108,7 +108,7 @@ def test_openvino_compiles_a_network_of_convolutions_in_either_precision(
 
     session = OnnxRuntimeRunner().open(quantized, provider, bench.project)
 
-    assert set(session.placement().nodes) == {"OpenVINOExecutionProvider"}
+    assert set(session.nodes()) == {"OpenVINOExecutionProvider"}
     found = session.run({"image": images()})["logits"]
     assert 0 < distance(found, run(made, images())) < 0.15
 

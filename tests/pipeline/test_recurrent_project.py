@@ -12,7 +12,7 @@ import yaml
 
 from mlopt import api
 from mlopt.api import OptimizeResult
-from mlopt.store.files import read_arrays
+from mlopt.store.arrays import read_arrays
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import yaml
 from mlopt import api
 from mlopt.api import OptimizeResult
 from mlopt.decision.judge import judge_margin
-from mlopt.store.files import read_arrays
+from mlopt.store.arrays import read_arrays
 from mlopt.types.decision import Outcome
 from mlopt.types.measurement import Evidence, MetricResult
 

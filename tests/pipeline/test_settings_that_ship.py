@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from mlopt.pipeline.quality import stage_of
 from mlopt.pipeline.seal import seal
 from mlopt.pipeline.verdict import session_settings
 from mlopt.profiling.session import TimingSession
-from mlopt.runners import RUNNERS
+from mlopt.runners import RUNNERS, opening_of
 from mlopt.runners.onnxruntime import OnnxRuntimeRunner
+from mlopt.serving import onnx_model
 from mlopt.store.snapshot import SnapshotWriter
 from mlopt.types.artifact import Artifact, LineageStep
-from mlopt.types.candidate import PlannedCandidate
+from mlopt.types.candidate import PlannedCandidate, Stage
 from mlopt.types.passes import Draft
 from mlopt.types.run import CandidateResult
 from mlopt.types.tensors import TensorSpec
@@ -62,13 +64,13 @@ def snapshot(tmp_path: Path) -> str:
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[OnnxRuntimeRunner]:
     """The settings of every session that is opened."""
     found: list[OnnxRuntimeRunner] = []
-    options = OnnxRuntimeRunner.session_options
+    options = onnx_model.session_options
 
-    def spy(self: OnnxRuntimeRunner, *sizes: object) -> object:
-        found.append(self)
-        return options(self, *sizes)
+    def spy(settings: Mapping[str, Any], *sizes: object) -> object:
+        found.append(OnnxRuntimeRunner.model_validate(settings))
+        return options(settings, *sizes)
 
-    monkeypatch.setattr(OnnxRuntimeRunner, "session_options", spy)
+    monkeypatch.setattr(onnx_model, "session_options", spy)
     return found
 
 
@@ -76,7 +78,7 @@ def test_scoring_and_timing_open_the_session_that_ships(
     stage: dict[str, Any], snapshot: str, seen: list[OnnxRuntimeRunner], tmp_path: Path
 ) -> None:
     score(stage, "", snapshot, str(tmp_path / "answers.npy"), None, "classification")
-    TimingSession(stage, "", snapshot, [1], 1)
+    TimingSession(opening_of(Stage.model_validate(stage), Path()), snapshot, [1], 1)
     shipped = json.loads(session_settings(CandidateResult(plan=CANDIDATE)))
     ships = RUNNERS[shipped["runner"]].model_validate(shipped["settings"])
     assert seen == [ships, ships] == [SETTINGS, SETTINGS]

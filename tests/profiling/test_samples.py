@@ -10,7 +10,7 @@ import pytest
 
 from mlopt import stats
 from mlopt.profiling.samples import Samples
-from mlopt.store.files import write_array
+from mlopt.store.arrays import write_array
 
 BLOCKS = [(0, 0, [10, 30, 20]), (0, 1, [40]), (1, 0, [60, 50])]
 

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlopt.machine.own_usage import peak_rss_bytes
 from mlopt.profiling import session
-from mlopt.profiling.session import TimingSession, input_pool, peak_rss_bytes, timed
+from mlopt.profiling.session import TimingSession, input_pool, timed
 from mlopt.store.snapshot import SnapshotWriter
-from mlopt.types.candidate import Stage
-from mlopt.types.measurement import Placement
 
 Array = np.ndarray[Any, Any]
 
@@ -142,7 +141,7 @@ def test_a_batch_is_contiguous_writable_and_no_memory_map(split: Callable[[int],
 
 PEAKS = """
 import psutil
-from mlopt.profiling.session import peak_rss_bytes
+from mlopt.machine.own_usage import peak_rss_bytes
 
 before = peak_rss_bytes()
 block = b"x" * 200_000_000
@@ -165,7 +164,7 @@ def test_the_peak_is_positive_and_outlives_what_was_freed() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is Linux's")
 def test_the_peak_is_the_processes_own_and_not_its_parents() -> None:
     block = b"x" * 200_000_000
-    script = "from mlopt.profiling.session import peak_rss_bytes; print(peak_rss_bytes())"
+    script = "from mlopt.machine.own_usage import peak_rss_bytes; print(peak_rss_bytes())"
     child = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
@@ -187,7 +186,7 @@ class FakeSession:
     def __init__(self, nodes: dict[str, int] | None) -> None:
         self.ran: list[list[int]] = []
         self.serves = False
-        self.nodes = nodes
+        self.placed = nodes
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         raise AssertionError("timed inferences are bound beforehand")
@@ -205,22 +204,21 @@ class FakeSession:
         yield
         self.serves = False
 
-    def placement(self) -> Placement | None:
-        return None if self.nodes is None else Placement(nodes=self.nodes)
+    def nodes(self) -> dict[str, int] | None:
+        return self.placed
 
 
 Open = Callable[..., tuple[TimingSession, FakeSession]]
 
 
 @pytest.fixture
-def opened(split: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+def opened(split: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch) -> Open:
     def make(
         nodes: dict[str, int] | None = None, pool: int = 4
     ) -> tuple[TimingSession, FakeSession]:
         fake = FakeSession(nodes)
-        monkeypatch.setattr("mlopt.runners.open_stage", lambda *_: fake)
-        stage = Stage(artifact="a", runner="onnxruntime", provider="cpu").model_dump()
-        return TimingSession(stage, str(tmp_path), str(split(10)), [1, 2], pool), fake
+        monkeypatch.setattr(session, "opener", lambda opening: lambda: fake)
+        return TimingSession(("module:function", {}), str(split(10)), [1, 2], pool), fake
 
     return make
 

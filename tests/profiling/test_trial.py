@@ -17,6 +17,7 @@ from mlopt.profiling.launch import WARMUP_SHARE, Contestant, Observed, Setting
 from mlopt.profiling.samples import Samples
 from mlopt.profiling.stopping import ByPrecision, Referee, Ruling, Seen
 from mlopt.profiling.trial import SCREENED, Progress, TrialEnd, run_trial
+from mlopt.serving import Opening
 from mlopt.types.candidate import Stage
 from mlopt.types.measurement import Placement
 from mlopt.types.plan import Schedule
@@ -68,7 +69,7 @@ class FakeWorker:
 
     def __init__(self, theatre: Theatre, arguments: dict[str, Any]) -> None:
         self.theatre = theatre
-        self.name = arguments["stage"]["artifact"]
+        self.name = arguments["opening"].arguments["stage"]["artifact"]
         self.script = theatre.scripts[self.name]
         self.launch = theatre.launches.get(self.name, -1) + 1
         theatre.launches[self.name] = self.launch
@@ -150,6 +151,12 @@ Play = Callable[..., tuple[TrialEnd, Theatre]]
 BLOCKS: dict[str, Any] = {"block_ms": 40, "min_block": 12, "max_block": 100, "warmup": 0}
 
 
+def opening_in_general(stage: Stage, project_dir: Path) -> Opening:
+    """Of a stage whose artifact nobody has built."""
+    described = {"stage": stage.model_dump(mode="json"), "project_dir": str(project_dir)}
+    return Opening("mlopt.runners:open_described", described)
+
+
 @pytest.fixture
 def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
     """Runs a trial of scripted candidates; with a deadline, on a clock that the script moves."""
@@ -168,6 +175,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
         together: bool = False,
         seconds: float | None = None,
         untimed: float = 0.0,
+        opening: Callable[[Stage, Path], Opening] = opening_in_general,
         **more: Any,
     ) -> tuple[TrialEnd, Theatre]:
         cast = scripts if isinstance(scripts, dict) else {name: Script() for name in scripts}
@@ -180,6 +188,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
             "mlopt.profiling.launch.Worker",
             lambda _, arguments, __, environment: FakeWorker(theatre, arguments | environment),
         )
+        monkeypatch.setattr("mlopt.profiling.launch.opening_of", opening)
         monkeypatch.setattr("mlopt.profiling.launch.time.monotonic", lambda: theatre.now)
         monkeypatch.setattr("mlopt.profiling.launch.WARMUP_SHARE", untimed)
         setting = Setting(
@@ -272,10 +281,25 @@ def test_workers_are_launched_anew_one_after_the_other_and_closed_in_between(pla
 def test_a_worker_is_told_what_to_load_and_on_what(play: Play) -> None:
     _, theatre = play(["a"], sizes=(1, 8), launches=1, schedule={"pool": 17})
     (arguments,) = theatre.opened
-    assert arguments["stage"]["artifact"] == "a"
-    assert arguments["stage"]["runner"] == "onnxruntime"
-    assert (arguments["snapshot"], arguments["project_dir"]) == (str(SPLIT), str(PROJECT))
+    opening = arguments["opening"].arguments
+    assert (opening["stage"]["artifact"], opening["stage"]["runner"]) == ("a", "onnxruntime")
+    assert (arguments["snapshot"], opening["project_dir"]) == (str(SPLIT), str(PROJECT))
     assert (arguments["batch_sizes"], arguments["pool"]) == ([1, 8], 17)
+
+
+def test_who_cannot_be_opened_falls_out_before_a_process_starts(
+    play: Play,
+) -> None:
+    def opening(stage: Stage, project_dir: Path) -> Opening:
+        if stage.artifact == "bad":
+            raise ModelError("the artifact is damaged")
+        return opening_in_general(stage, project_dir)
+
+    end, theatre = play(["a", "bad"], opening=opening)
+    failure = Failure(during="time", cause="the artifact is damaged")
+    assert end.observed["bad"].failure == failure
+    assert end.observed["a"].failure is None
+    assert {name for _, name in theatre.events} == {"a"}
 
 
 def test_every_workload_is_timed_in_every_visit(play: Play) -> None:
@@ -322,9 +346,9 @@ def test_a_worker_has_the_variables_that_its_runner_serves_with(play: Play) -> N
 @pytest.mark.parametrize(
     ("p50_ms", "least", "untimed"),
     [
-        pytest.param(1.0, 2, 10, id="a quarter of 40"),
-        pytest.param(500.0, 2, 3, id="a quarter of 12"),
-        pytest.param(500.0, 6, 6, id="as many as asked for"),
+        pytest.param(1.0, 2, 20, id="half of 40"),
+        pytest.param(500.0, 2, 6, id="half of 12"),
+        pytest.param(500.0, 8, 8, id="as many as asked for"),
     ],
 )
 def test_a_visit_begins_with_inferences_that_are_not_timed(
@@ -333,7 +357,7 @@ def test_a_visit_begins_with_inferences_that_are_not_timed(
     script = Script({1: int(p50_ms * MS)})
     _, theatre = play({"a": script}, launches=1, schedule={"warmup": least}, untimed=WARMUP_SHARE)
     pilot, *visits = theatre.warmups
-    assert pilot == max(least, 2)
+    assert pilot == max(least, 3)
     assert visits == [untimed] * 3
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from mlopt.providers import Binding, cuda, resolve_provider, tensorrt
-from mlopt.providers._nvidia import REMEDY, load_cuda, missing_gpu
+from mlopt.providers import cuda, resolve_provider, tensorrt
+from mlopt.providers._nvidia import REMEDY, missing_gpu
+from mlopt.serving import Binding
+from mlopt.serving.attach import attach, load_cuda
 
 BUILT_IN = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
@@ -62,10 +64,12 @@ def test_a_variant_that_leaves_copies_out_says_so_in_its_line(name: str) -> None
 def test_tensorrt_leaves_what_it_does_not_take_to_cuda_and_caches_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tensorrt, "load_cuda", lambda: None)
+    monkeypatch.setattr("mlopt.serving.attach.load_cuda", lambda: None)
     monkeypatch.setattr(tensorrt, "find_spec", lambda name: None)
     for name, fp16, int8 in (("", "0", "0"), ("-fp16", "1", "0"), ("-int8", "1", "1")):
-        attached = resolve_provider(f"tensorrt{name}").attach(onnxruntime.SessionOptions())
+        attached = attach(
+            resolve_provider(f"tensorrt{name}").attachment(), onnxruntime.SessionOptions()
+        )
         assert attached is not None
         assert [provider for provider, _ in attached] == BUILT_IN
         (_, options), (_, fallback), _ = attached

@@ -16,7 +16,9 @@ from mlopt.machine.processor import Processor, read_processor
 from mlopt.providers import available_providers, openvino, resolve_provider
 from mlopt.providers.cpu import CpuProvider
 from mlopt.providers.openvino import BF16_FLAGS, PACKAGE, OpenVinoProvider
-from mlopt.runners.onnxruntime import OnnxRuntimeRunner, OnnxRuntimeSession
+from mlopt.runners.onnxruntime import OnnxRuntimeRunner
+from mlopt.serving.attach import attach
+from mlopt.serving.onnx_model import OnnxSession
 from mlopt.types.artifact import Artifact, FileEntry, Manifest
 
 with_plug_in = pytest.mark.skipif(
@@ -77,11 +79,11 @@ def test_an_intel_gpu_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         looked_for.append(kind)
         return []
 
-    monkeypatch.setattr(openvino, "devices", none)
+    monkeypatch.setattr(openvino, "openvino_devices", none)
     monkeypatch.setattr(openvino, "RENDER_NODES", tmp_path)
     assert "no Intel GPU" in (provider.unavailable_because() or "")
     assert looked_for == ["GPU"]
-    monkeypatch.setattr(openvino, "devices", lambda kind: ["a GPU"])
+    monkeypatch.setattr(openvino, "openvino_devices", lambda kind: ["a GPU"])
     assert provider.unavailable_because() is None
 
 
@@ -91,14 +93,14 @@ def test_where_linux_shows_no_gpu_openvino_is_not_loaded_to_look_for_one(
 ) -> None:
     monkeypatch.setattr(openvino.sys, "platform", "linux")
     monkeypatch.setattr(openvino, "RENDER_NODES", tmp_path / "none")
-    monkeypatch.setattr(openvino, "devices", lambda kind: pytest.fail("it was loaded"))
+    monkeypatch.setattr(openvino, "openvino_devices", lambda kind: pytest.fail("it was loaded"))
     assert "no Intel GPU" in (resolve_provider("openvino-gpu").unavailable_because() or "")
 
 
 def test_a_device_that_has_gone_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino, "devices", lambda kind: [])
+    monkeypatch.setattr("mlopt.serving.attach.openvino_devices", lambda kind: [])
     with pytest.raises(UnavailableError, match="sees no GPU here"):
-        resolve_provider("openvino-gpu").attach(ort.SessionOptions())
+        attach(resolve_provider("openvino-gpu").attachment(), ort.SessionOptions())
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +132,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return Artifact(directory=directory, manifest=manifest)
 
 
-def session_on(name: str, artifact: Artifact) -> OnnxRuntimeSession:
+def session_on(name: str, artifact: Artifact) -> OnnxSession:
     return OnnxRuntimeRunner().resolve(1).open(artifact, resolve_provider(name), Path())
 
 
@@ -144,8 +146,7 @@ def test_fp32_answers_as_onnx_runtime_does_with_every_node_placed_there(product:
     np.testing.assert_allclose(
         answer_on("openvino", product), answer_on("cpu", product), rtol=1e-5, atol=1e-4
     )
-    placement = session_on("openvino", product).placement()
-    assert placement.nodes == {"OpenVINOExecutionProvider": 2}
+    assert session_on("openvino", product).nodes() == {"OpenVINOExecutionProvider": 2}
 
 
 @with_plug_in

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlopt.decision.judge import judge
 from mlopt.profiling.diagnostics import warnings_of
-from mlopt.store.files import write_array
+from mlopt.store.arrays import write_array
 from mlopt.store.rundir import RunDirectory
 from mlopt.types.artifact import LineageStep
 from mlopt.types.budget import BudgetLine

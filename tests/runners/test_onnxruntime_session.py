@@ -16,13 +16,15 @@ from pydantic import ValidationError
 
 from mlopt.errors import ModelError
 from mlopt.pipeline.seal import seal
-from mlopt.providers import Binding, Provider
+from mlopt.providers import Provider
 from mlopt.providers.cpu import CpuProvider
 from mlopt.providers.generic import GenericProvider
 from mlopt.runners import open_stage, shown_settings
-from mlopt.runners._device import DeviceCall
-from mlopt.runners._shaped import MOST_SHAPES, ShapedSession
-from mlopt.runners.onnxruntime import OnnxRuntimeRunner, OnnxRuntimeSession
+from mlopt.runners.onnxruntime import OnnxRuntimeRunner
+from mlopt.serving import Binding
+from mlopt.serving.device import DeviceCall
+from mlopt.serving.onnx_model import OnnxSession
+from mlopt.serving.shaped import MOST_SHAPES, ShapedSession
 from mlopt.types.artifact import Artifact, LineageStep
 from mlopt.types.candidate import Stage
 from mlopt.types.passes import Draft
@@ -63,7 +65,7 @@ def opened(artifact: Artifact, provider: Provider | None = None, **settings: Any
     return runner.open(artifact, provider or CpuProvider(), Path())
 
 
-def options_of(session: OnnxRuntimeSession) -> ort.SessionOptions:
+def options_of(session: OnnxSession) -> ort.SessionOptions:
     return session._session.get_session_options()
 
 
@@ -79,7 +81,7 @@ def test_the_settings_of_a_stage_reach_onnx_runtime(artifact: Artifact) -> None:
         artifact=str(artifact.directory), runner="onnxruntime", provider="cpu", settings=settings
     )
     session = open_stage(stage, Path())
-    assert isinstance(session, OnnxRuntimeSession)
+    assert isinstance(session, OnnxSession)
     found = options_of(session)
     assert (found.intra_op_num_threads, found.inter_op_num_threads) == (1, 2)
     assert found.execution_mode == ort.ExecutionMode.ORT_PARALLEL
@@ -167,7 +169,7 @@ def test_axes_are_fixed_by_the_names_that_the_file_has(artifact: Artifact, tmp_p
 
 def test_where_nothing_ran_yet_the_placement_is_that_of_any_shape(artifact: Artifact) -> None:
     session = opened(artifact, static_shapes=True)
-    assert session.placement().nodes == opened(artifact).placement().nodes
+    assert session.nodes() == opened(artifact).nodes()
     assert shapes(session) == [["batch", 4]]
 
 

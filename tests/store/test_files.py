@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlopt.store.files import read_arrays, write_array, write_atomically
+from mlopt.store.arrays import read_arrays, write_array
+from mlopt.store.files import write_atomically
 from mlopt.store.hashing import sha256_file
 
 

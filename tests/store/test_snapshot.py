@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mlopt.store.snapshot import Snapshot, SnapshotIndex, SnapshotWriter
+from mlopt.store.snapshot import INDEX, Snapshot, SnapshotIndex, SnapshotWriter
 
 Array = np.ndarray[Any, Any]
 Batches = list[tuple[dict[str, Array], Array | None]]
@@ -44,6 +45,14 @@ def test_arrays_come_back_in_their_order_with_dtype_and_shape(tmp_path: Path) ->
     assert snapshot.targets is not None
     assert snapshot.targets.dtype == np.int32
     np.testing.assert_array_equal(snapshot.targets, np.arange(8))
+
+
+def test_a_snapshot_from_before_there_was_padding_is_read(tmp_path: Path) -> None:
+    index = write(tmp_path / "s", [({"x": images(0, 2)}, None)])
+    stored = json.loads((tmp_path / "s" / INDEX).read_text())
+    del stored["padding"]
+    (tmp_path / "s" / INDEX).write_text(json.dumps(stored))
+    assert Snapshot(tmp_path / "s").index == index
 
 
 def test_arrays_in_fortran_order_come_back_as_they_looked(tmp_path: Path) -> None:

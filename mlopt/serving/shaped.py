@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from mlopt.runners._base import Session
-from mlopt.types.artifact import Manifest
+from mlopt.serving import Session
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from mlopt.types.measurement import Placement
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 MOST_SHAPES = 4
 """Shapes that get a session of their own; whatever comes after them shares one with dynamic axes."""
+
+Axes = Mapping[str, Sequence[int | str]]
+"""Of each input: its sizes, and the names that the file has for dynamic axes."""
 
 Create = Callable[[Mapping[str, int]], Session]
 """Makes a session in which axes, by their names in the file, have fixed sizes."""
@@ -31,15 +31,15 @@ class ShapedSession:
     shape pays for that.
     """
 
-    def __init__(self, create: Create, manifest: Manifest) -> None:
+    def __init__(self, create: Create, axes: Axes) -> None:
         """Prepares; nothing is loaded before the first inputs are there.
 
         Args:
             create: Makes the sessions.
-            manifest: Says what the dynamic axes are called.
+            axes: What the dynamic axes are called.
         """
         self._create = create
-        self._manifest = manifest
+        self._axes = axes
         self._known: dict[tuple[tuple[str, int], ...], Session] = {}
         self._lock = threading.Lock()
 
@@ -55,15 +55,15 @@ class ShapedSession:
         """Nothing to enter: sessions may come later."""
         return nullcontext()
 
-    def placement(self) -> Placement | None:
-        """That of the first session."""
+    def nodes(self) -> dict[str, int] | None:
+        """Those of the first session."""
         with self._lock:
             if not self._known:
                 self._known[()] = self._create({})
-            return next(iter(self._known.values())).placement()
+            return next(iter(self._known.values())).nodes()
 
     def _session(self, inputs: Arrays) -> Session:
-        sizes = sizes_of(inputs, self._manifest)
+        sizes = sizes_of(inputs, self._axes)
         key = tuple(sorted(sizes.items()))
         with self._lock:
             if key not in self._known and len(self._known) >= MOST_SHAPES:
@@ -73,14 +73,13 @@ class ShapedSession:
             return self._known[key]
 
 
-def sizes_of(inputs: Arrays, manifest: Manifest) -> dict[str, int]:
+def sizes_of(inputs: Arrays, axes: Axes) -> dict[str, int]:
     """The size that each dynamic axis has in ``inputs``, by its name in the file.
 
     Args:
         inputs: Arrays by name.
-        manifest: Of the model that takes them.
+        axes: Of the model that takes them.
     """
-    axes = manifest.axes or {one.name: one.shape for one in manifest.inputs}
     return {
         axis: array.shape[i]
         for name, array in inputs.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlopt.runners._failure import cause_of
+from mlopt.serving.failure import cause_of
 
 OF_OPENVINO = """[ONNXRuntimeError] : 11 : EP_FAIL : Exception from src/inference/src/cpp/core.cpp:117:
 Exception from src/inference/src/dev/plugin.cpp:54:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from mlopt.errors import ModelError
-from mlopt.providers import Binding
+from mlopt.serving import Binding
 
 if TYPE_CHECKING:
     import numpy as np
