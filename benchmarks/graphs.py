@@ -50,16 +50,17 @@ def sample_data(path: Path, examples: int) -> None:
     np.savez(path, image=images[:examples], target=labels[:examples])
 
 
-def with_more_work(source: Path, path: Path, width: int) -> None:
+def with_more_work(source: Path, path: Path, rows: int) -> None:
     """Copies a graph whose last node is a Gemm, and puts a second head of two layers beside it.
 
-    What the head says, too small to change an answer, is added to the output, so that no optimizer
-    may drop it.
+    The head looks at the features ``rows`` times, each time weighted anew: its work grows with them, and
+    its weights, which stay in a processor's own cache, do not. What it says, too small to change an
+    answer, is added to the output, so that no optimizer may drop it.
 
     Args:
         source: The graph.
         path: Where the copy goes.
-        width: Of the hidden layer of the second head: its work.
+        rows: How often the second head looks: its work.
     """
     model = onnx.load(source)
     graph = model.graph
@@ -68,16 +69,26 @@ def with_more_work(source: Path, path: Path, width: int) -> None:
     classes, features = weights.shape
     logits, gemm.output[0] = gemm.output[0], "logits_before"
     rng = np.random.default_rng(SEED)
-    shapes = {"more_first": (features, width), "more_last": (width, classes)}
+    shapes = {
+        "more_rows": (rows, features),
+        "more_first": (features, 2 * features),
+        "more_last": (2 * features, classes),
+    }
     for name, shape in shapes.items():
         values: NDArray[np.float32] = rng.normal(0, 0.05, shape).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(values, name))
     graph.initializer.append(numpy_helper.from_array(np.array(1e-9, np.float32), "more_scale"))
+    graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "more_axis"))
     graph.node.extend(
         [
-            helper.make_node("MatMul", [gemm.input[0], "more_first"], ["more_hidden"]),
+            helper.make_node("Unsqueeze", [gemm.input[0], "more_axis"], ["more_features"]),
+            helper.make_node("Mul", ["more_features", "more_rows"], ["more_weighted"]),
+            helper.make_node("MatMul", ["more_weighted", "more_first"], ["more_hidden"]),
             helper.make_node("Relu", ["more_hidden"], ["more_active"]),
-            helper.make_node("MatMul", ["more_active", "more_last"], ["more_logits"]),
+            helper.make_node(
+                "ReduceMean", ["more_active", "more_axis"], ["more_pooled"], keepdims=0
+            ),
+            helper.make_node("MatMul", ["more_pooled", "more_last"], ["more_logits"]),
             helper.make_node("Mul", ["more_logits", "more_scale"], ["more_small"]),
             helper.make_node("Add", ["logits_before", "more_small"], [logits]),
         ]

@@ -1,4 +1,4 @@
-"""``docs/peers.md``: the tables of what ``peers.py`` found."""
+"""``docs/peers.md``: the tables of what ``peers.py`` found, from the results beside this file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 
 from mlopt.types.privacy import without_paths
 
+RESULTS = Path(__file__).with_name("peers")
+"""A file for each model: what is compared on another day, or another machine, joins the table."""
+
 TABLE = Path(__file__).resolve().parents[1] / "docs" / "peers.md"
 MLOPT = "mlopt's choice"
 
@@ -19,18 +22,31 @@ MOST_RATIO, MEAN_RATIO = 1.03, 0.85
 LEAST_LOSS = 1e-4
 """What rounding costs of the agreement: the choice of mlopt may be so much below the fastest peer."""
 
+REASONS = ("absent", "failed")
+"""Why a member was not timed."""
+
 Result = dict[str, Any]
-"""What is kept of a model: ``result.json``."""
+"""What is kept of a model."""
 
 
-def write(work: Path, names: Sequence[str]) -> None:
+def keep(result: Result) -> None:
+    """Puts a result in the place of an earlier one of the same model, without paths of the machine."""
+    RESULTS.mkdir(exist_ok=True)
+    members = {
+        name: {key: _words(value) if key in REASONS else value for key, value in one.items()}
+        for name, one in result["members"].items()
+    }
+    text = json.dumps(result | {"members": members}, indent=1, sort_keys=True) + "\n"
+    (RESULTS / f"{result['model']}.json").write_text(text, encoding="utf-8")
+
+
+def write(names: Sequence[str]) -> None:
     """Writes the tables of the models that have a result.
 
     Args:
-        work: Directory of ``peers.py``.
         names: Of the models, in the order of the tables.
     """
-    files = [work / name / "result.json" for name in names]
+    files = [RESULTS / f"{name}.json" for name in names]
     found = [json.loads(f.read_text(encoding="utf-8")) for f in files if f.exists()]
     if found:
         TABLE.parent.mkdir(exist_ok=True)
@@ -44,13 +60,11 @@ def document(found: Sequence[Result], names: Sequence[str]) -> Iterator[str]:
         found: The results of the models, in their order.
         names: Of the models that are to be compared.
     """
-    machine = found[0]["machine"]
     yield "# What a user would pick instead"
     yield ""
     yield (
-        f"Made by `python benchmarks/peers.py` on {machine['cpus']} processors of an {machine['cpu']} "
-        f"({', '.join(machine['flags'])}), at batch size 1, {_dates(found)}. Each model is one "
-        "interleaved run of mlopt's choice, the fastest peers of a first look, and eager PyTorch. A ratio "
+        f"Made by `python benchmarks/peers.py`, at batch size 1, {_dates(found)}, {_machines(found)}. Each "
+        "model is one interleaved run of mlopt's choice, the fastest peers of a first look, and eager PyTorch. A ratio "
         "is the p50 of mlopt's choice over the other's, paired in each round, with its 95% interval: below "
         "1 mlopt's is faster. Every peer is used as its documentation does, from the same fp32 file and "
         "the same calibration data."
@@ -76,7 +90,7 @@ def document(found: Sequence[Result], names: Sequence[str]) -> Iterator[str]:
         yield ""
         yield f"Not compared yet: {', '.join(missing)}."
     for one in found:
-        yield from _model(one)
+        yield from _model(one, name_machine=len(_distinct(found)) > 1)
     yield ""
     yield "## Versions"
     yield ""
@@ -168,7 +182,23 @@ def _summary(found: Sequence[Result]) -> Iterator[str]:
         )
 
 
-def _model(one: Result) -> Iterator[str]:
+def _machine(one: Result) -> str:
+    machine = one["machine"]
+    return f"{machine['cpus']} processors of an {machine['cpu']} ({', '.join(machine['flags'])})"
+
+
+def _distinct(found: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(map(_machine, found)))
+
+
+def _machines(found: Sequence[Result]) -> str:
+    machines = _distinct(found)
+    if len(machines) == 1:
+        return f"on {machines[0]}"
+    return f"on {len(machines)} machines, of which each model names its own"
+
+
+def _model(one: Result, *, name_machine: bool) -> Iterator[str]:
     members = one["members"]
     ours = members[MLOPT]
     yield ""
@@ -185,6 +215,8 @@ def _model(one: Result) -> Iterator[str]:
             f" At the margin of {ours['margin']:g} that its holdout can prove, mlopt's choice is "
             f"{ours['verdict']}."
         )
+    if name_machine:
+        words += f" On {_machine(one)}, {one['finished']}."
     yield words
     session = one["settings"]
     settings = ", ".join(f"{name} {value}" for name, value in session["settings"].items())
@@ -203,7 +235,7 @@ def _place(member: dict[str, Any]) -> tuple[int, float]:
 
 
 def _row(name: str, member: dict[str, Any]) -> str:
-    for kind in ("absent", "failed"):
+    for kind in REASONS:
         if kind in member:
             return f"| {name} | {kind}: {_cell(member[kind])} | | | |"
     if "p50_ms" in member:
@@ -217,10 +249,14 @@ def _row(name: str, member: dict[str, Any]) -> str:
     return f"| {name} | {p50} | {ratio} | {value} | {delta} |"
 
 
+def _words(text: str) -> str:
+    """Text on one line, without the directories of the machine it was written on."""
+    return without_paths(" ".join(text.split()))
+
+
 def _cell(text: str) -> str:
-    """Text that fits into a cell, without the directories of the machine it was written on."""
-    words = " ".join(text.split()).replace("|", "\\|")
-    return without_paths(words)[:200]
+    """Text that fits into a cell."""
+    return _words(text).replace("|", "\\|")[:200]
 
 
 def _number(value: float) -> str:

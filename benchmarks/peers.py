@@ -13,8 +13,9 @@ that directory, or what follows ``first_look.json``, ``choice.json`` or ``result
 done again. With ``--builds-only`` the peers' models are built and scored, and mlopt's candidates built
 into its cache, which takes long and needs no quiet machine; nothing is timed.
 
-It writes ``docs/peers.md``. Peers that are not installed are listed as absent; Olive is asked for in an
-environment of its own, since its requirements are not mlopt's.
+What is found of a model goes to ``benchmarks/peers/<model>.json``, and ``docs/peers.md`` is made of these:
+models may be compared on different days, each in one run. Peers that are not installed are listed as
+absent; Olive is asked for in an environment of its own, since its requirements are not mlopt's.
 """
 
 from __future__ import annotations
@@ -76,14 +77,15 @@ def main() -> None:
                 case = open_case(name, work, given.olive)
                 _stages(case, _members())
                 build_candidates(case)
-            elif not (work / name / RESULT).exists():
-                _compare(open_case(name, work, given.olive), given.minutes * 60)
-                peer_table.write(work, MODELS)
+            else:
+                result = work / name / RESULT
+                if not result.exists():
+                    _compare(open_case(name, work, given.olive), given.minutes * 60)
+                peer_table.keep(json.loads(result.read_text(encoding="utf-8")))
+                peer_table.write(MODELS)
         except MloptError as e:
             unfinished.append(f"{name}: {e}")
             print(unfinished[-1], flush=True)
-    if not given.builds_only:
-        peer_table.write(work, MODELS)
     sys.exit("\n".join(unfinished) or None)
 
 

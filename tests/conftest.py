@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import pytest
 import yaml
 
+from mlopt.workers import fork_server
+
 MODEL = """\
 from torch import nn
 
@@ -102,6 +104,13 @@ def _as_from_a_prompt() -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_fork_server(_own_cache: None, _as_from_a_prompt: None) -> Iterator[None]:
+    """Workers of all tests are forked from one process, which imports once what takes seconds."""
+    with fork_server():
         yield
 
 

@@ -39,6 +39,7 @@ def measured(
     batch_size: int = 1,
     ratio: Estimate | None = None,
     diagnostics: tuple[Diagnostic, ...] = (),
+    walked: float | None = None,
 ) -> Measurement:
     return Measurement(
         workload=Workload(batch_size=batch_size),
@@ -55,6 +56,7 @@ def measured(
         p99_ratio=None,
         stopped_because="done",
         diagnostics=diagnostics,
+        walked=walked,
     )
 
 

@@ -64,7 +64,8 @@ data:
 # recipe 'distill' has learn from yours; 'augment' varies a training batch at random: it takes the
 # inputs as tensors by name, and returns them the same.
 #student: {factory: "model:build_student"} # with 'arguments' and 'weights', if it has any; where it
-# starts from trained weights, a 'learning_rate' of 0.001 serves it better than that of the recipe
+# starts from trained weights, a 'learning_rate' of 0.001 serves it better than that of the recipe;
+# 'epochs' trains it longer than the recipe does
 #augment: data:augment
 
 # What is scored is the first output. The targets, which data functions yield beside the inputs:

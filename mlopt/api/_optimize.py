@@ -39,6 +39,7 @@ from mlopt.types.decision import Outcome
 from mlopt.types.events import Event, OnEvent
 from mlopt.types.plan import Plan
 from mlopt.types.run import CandidateResult, Run
+from mlopt.workers import fork_server
 
 EXIT_CODES: dict[Outcome, int] = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 INTERRUPTED = 130
@@ -133,6 +134,7 @@ def optimize(
     with ExitStack() as stack:
         cache = _cache(use_cache, stack)
         loaded = overrides.apply(load_project(project))
+        stack.enter_context(fork_server())
         if resume is not None:
             stored = RunDirectory(resume)
             run = stored.read_run()

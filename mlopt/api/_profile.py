@@ -11,6 +11,7 @@ from mlopt.api._document import interval
 from mlopt.api._profile_load import LoadOptions, LoadRow, load_document, load_notes, load_rows
 from mlopt.errors import ConfigError
 from mlopt.pipeline.profile import Profiled, ProfileRequest, profile_model
+from mlopt.store.cache import Cache, default_cache_dir
 from mlopt.types.budget import format_quantity
 from mlopt.types.estimate import Estimate
 from mlopt.types.events import OnEvent
@@ -44,7 +45,7 @@ class ProfileResult(NamedTuple):
         load: What was asked about load; None: nothing.
     """
 
-    model: Path
+    model: str
     synthetic: bool
     profiled: list[Profiled]
     load: LoadOptions | None = None
@@ -92,7 +93,7 @@ class ProfileResult(NamedTuple):
         """What ``--json`` prints."""
         return {
             "schema_version": DOCUMENT_SCHEMA_VERSION,
-            "model": str(self.model),
+            "model": self.model,
             "synthetic_inputs": self.synthetic,
             "providers": [
                 _document(one) | load_document(one.evidence, self.load) for one in self.profiled
@@ -102,7 +103,7 @@ class ProfileResult(NamedTuple):
 
 
 def profile(
-    model: Path,
+    model: str | Path,
     *,
     providers: Sequence[str] = (),
     batch_sizes: Sequence[int] = (),
@@ -123,9 +124,11 @@ def profile(
     """Times one model on one or more execution providers, interleaved.
 
     Args:
-        model: An ``.onnx`` file, an artifact's directory, or that of a run (its ``model/``).
-        providers: By name; default: the CPU. Ratios are over the first one.
-        batch_sizes: Default: 1.
+        model: An ``.onnx`` file, the directory of an artifact or of a run, or ``RUN:CANDIDATE``,
+            with ``@PROVIDER`` at its end to choose where it runs.
+        providers: By name; default: where it is meant to run, else the CPU. Ratios are over the
+            first one.
+        batch_sizes: Default: what the model insists on, else 1.
         data: An ``.npz`` file with an array for each input; default: synthetic inputs.
         seed: For synthetic inputs, the order of the rounds, and the bootstrap.
         launches: Lives of the worker processes; default: as many as the asked precision needs,
@@ -158,9 +161,9 @@ def profile(
         seconds=seconds,
     )
     request = ProfileRequest(
-        model=model,
-        providers=tuple(dict.fromkeys(providers)) or ("cpu",),
-        batch_sizes=tuple(dict.fromkeys(batch_sizes)) or (1,),
+        model=str(model),
+        providers=tuple(dict.fromkeys(providers)),
+        batch_sizes=tuple(dict.fromkeys(batch_sizes)),
         data=data,
         seed=seed,
         schedule=Schedule(rounds=rounds)
@@ -170,8 +173,10 @@ def profile(
         load=None if asked is None else asked.request,
     )
     with tempfile.TemporaryDirectory(prefix="mlopt-") as work:
-        found = profile_model(request, Path(work), on_event or (lambda event: None))
-    return ProfileResult(model, data is None, found, asked)
+        found = profile_model(
+            request, Cache(default_cache_dir()), Path(work), on_event or (lambda event: None)
+        )
+    return ProfileResult(str(model), data is None, found, asked)
 
 
 def _row(one: Profiled, measurement: Measurement) -> ProfileRow:

@@ -9,9 +9,7 @@ import typer
 
 from mlopt.cli.completion import complete_provider
 from mlopt.cli.console import print_json, print_result, table
-from mlopt.cli.options import Debug, Json, Quiet, Seed, duration
-
-FORMS = "an .onnx file, the directory of an artifact or of a run, or RUN:CANDIDATE"
+from mlopt.cli.options import FORMS, Debug, Json, Quiet, Seed, duration
 
 A = Annotated[
     str, typer.Argument(help=f"What ratios are over: {FORMS}, with @PROVIDER if need be.")

@@ -9,19 +9,13 @@ import typer
 
 from mlopt.cli.completion import complete_provider
 from mlopt.cli.console import print_json, print_result
-from mlopt.cli.options import Debug, Json, Quiet, Seed
+from mlopt.cli.options import Debug, Json, Model, Quiet, Seed
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from mlopt.report.diagnosis import Part
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        help="An .onnx file, the directory of an artifact or of a run, or RUN:CANDIDATE."
-    ),
-]
 Provider = Annotated[
     str | None,
     typer.Option(

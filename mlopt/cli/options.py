@@ -81,6 +81,8 @@ GroupHelp = Annotated[
     ),
 ]
 
+FORMS = "an .onnx file, the directory of an artifact or of a run, or RUN:CANDIDATE"
+Model = Annotated[str, typer.Argument(help=f"What to run: {FORMS}, with @PROVIDER if need be.")]
 Providers = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from mlopt.cli.console import print_json, print_result, table
-from mlopt.cli.options import BatchSizes, Debug, Json, Providers, Quiet, Seed, TimeLimit
+from mlopt.cli.options import BatchSizes, Debug, Json, Model, Providers, Quiet, Seed, TimeLimit
 
-Model = Annotated[Path, typer.Argument(help="An .onnx file, or an artifact that mlopt made.")]
 Data = Annotated[
     Path | None,
     typer.Option("--data", help="An .npz file with an array for each input. Default: synthetic."),

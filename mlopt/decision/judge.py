@@ -86,16 +86,34 @@ def _judge_line(line: BudgetLine, evidence: Evidence, size_bytes: int | None) ->
 
 
 def _judge_latency(line: BudgetLine, evidence: Evidence) -> Verdict:
-    """INCONCLUSIVE also where the latency did a random walk, whatever it seemed to be."""
+    """Where the latency did a random walk, by how far it may go, not by where it happened to be."""
     measured = [m for m in evidence.measurements if m.workload.name == line.workload]
     if not measured:
         return _verdict(line, None, "ms", f"timing the workload {line.workload}")
     observed = latency_of(line, measured[0])
     if wandered(measured[0].diagnostics):
-        # Where it happened to be; an interval of a level that does not exist would say too much.
-        place = None if observed is None else Estimate(value=observed.value)
-        return _verdict(line, place, "ms", STEADY)
+        return _verdict(line, _twice_as_far(observed, measured[0].walked), "ms", STEADY)
     return _verdict(line, observed, "ms", _more_samples(line, measured[0]))
+
+
+def _twice_as_far(seen: Estimate | None, walked: float | None) -> Estimate | None:
+    """Where a latency that did a random walk may be found: twice as far off as it was seen to go.
+
+    Of a Brownian motion, the median over a period lies twice the range of the period before above
+    the median of that one in fewer than 1 of 100 cases, and once the range in 5 of 100 (a test simulates it).
+
+    Args:
+        seen: Where it happened to be.
+        walked: The largest level over the smallest; None: not known, and then no limit is kept for
+            certain.
+    """
+    if seen is None or walked is None:
+        return None if seen is None else Estimate(value=seen.value)
+    return Estimate(
+        value=seen.value,
+        low=None if seen.low is None else seen.low / walked**2,
+        high=None if seen.high is None else seen.high * walked**2,
+    )
 
 
 def _judge_throughput(line: BudgetLine, evidence: Evidence) -> Verdict:

@@ -29,11 +29,12 @@ class Distill(Pass, TrainingOptions):
         variations: Where mlopt.yaml names an 'augment': so many variations of each example, which
             epochs take turns with, so that the teacher is asked about each of them once. null: new
             ones in each epoch, and the teacher is asked each time, which is most of the work.
-        epochs: Most passes over the training part.
+        epochs: Most passes over the training part. Those of the student in mlopt.yaml come before
+            them, and before each of several choices.
         batch_size: Examples in a step; a model with a fixed batch axis keeps its own.
         optimizer: ``adamw``, or ``sgd`` with Nesterov's momentum of 0.9.
         learning_rate: The highest of the schedule. ``auto``: 0.001 for adamw, 0.05 for sgd. That of
-            the student in mlopt.yaml comes before it, and before each of several choices.
+            the student in mlopt.yaml comes before it as well.
         schedule: ``cosine`` rises at first and falls to 0; ``constant`` stays.
         warmup: Share of the steps in which a ``cosine`` rises.
         weight_decay: On matrices and kernels; never on biases and normalisations.
@@ -86,17 +87,16 @@ class Distill(Pass, TrainingOptions):
         from mlopt.types.tensors import fixed_batch
 
         taught_by, teaching = load_module(context.teacher, context.project_dir)
-        named, options = self._named_student(artifact, context), self
+        named = self._named_student(artifact, context)
         if named is None:
             module, model = load_module(artifact, context.project_dir)
         else:
             module, model = new_student(named, taught_by, teaching.outputs, context)
-            if named.learning_rate is not None:
-                options = self.model_copy(update={"learning_rate": named.learning_rate})
+        own = {} if named is None else _own_options(named)
         history = train(
             module,
             context,
-            options,
+            self.model_copy(update=own),
             outputs=model.outputs,
             fixed_batch=fixed_batch(artifact.manifest.inputs),
             teacher=Teacher(
@@ -109,8 +109,7 @@ class Distill(Pass, TrainingOptions):
             ),
         )
         facts = {"student": "the model of the step before" if named is None else named.factory}
-        if options is not self:
-            facts["students_learning_rate"] = f"{options.learning_rate:g}"
+        facts |= {f"students_{name}": f"{value:g}" for name, value in own.items()}
         return trained_draft(module, model, artifact, context, history, **facts)
 
     def _named_student(self, artifact: Artifact, context: PassContext) -> StudentModel | None:
@@ -126,3 +125,9 @@ class Distill(Pass, TrainingOptions):
         if context.training.student is None:
             raise BuildError(self.inapplicable((), Brought(artifact.manifest.format, False)))
         return context.training.student
+
+
+def _own_options(student: StudentModel) -> dict[str, float]:
+    """What mlopt.yaml says of the training of its student, by the names of the recipe's settings."""
+    own = {"learning_rate": student.learning_rate, "epochs": student.epochs}
+    return {name: value for name, value in own.items() if value is not None}

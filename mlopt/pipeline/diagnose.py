@@ -153,5 +153,5 @@ def diagnose_stage(
             "synthetic": examples.synthetic,
             "scratch": scratch,
         }
-        answer = run_task(DIAGNOSE, arguments, limits, teller(on_event, "time"))
+        answer = run_task(DIAGNOSE, arguments, limits, teller(on_event, "time"), fresh=True)
     return Diagnosis.model_validate(answer)

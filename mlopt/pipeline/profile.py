@@ -1,4 +1,4 @@
-"""Time one model on several providers, side by side."""
+"""Time one model on one or several providers, side by side."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mlopt.errors import ConfigError, ModelError
-from mlopt.machine import usable_cpus
+from mlopt.errors import ConfigError
+from mlopt.pipeline.admission import admit, refuse_batch
 from mlopt.pipeline.limits import default_limits
 from mlopt.pipeline.load import affordable_launches
+from mlopt.pipeline.reference import RUNNER_OF, Entrant, missing, named, on_provider
 from mlopt.profiling.launch import Contestant, Observed, Setting
 from mlopt.profiling.load import LoadSetting, measure_load
 from mlopt.profiling.stopping import ByPrecision, confidence_of
 from mlopt.profiling.summary import summarize
 from mlopt.profiling.trial import run_trial
 from mlopt.providers import resolve_provider
-from mlopt.runners import RUNNERS
-from mlopt.types.artifact import MANIFEST, Artifact
+from mlopt.store.cache import Cache
+from mlopt.types.artifact import Artifact
 from mlopt.types.candidate import Stage
 from mlopt.types.events import Event, OnEvent
 from mlopt.types.measurement import Evidence, Placement
 from mlopt.types.plan import Schedule
 from mlopt.types.run import Failure
 from mlopt.types.workload import Workload
-from mlopt.workers import Limits, run_task
 
 TASK_S = 1800.0
 
@@ -70,11 +70,14 @@ class ProfileRequest(NamedTuple):
     """What to time, and how.
 
     Attributes:
+        model: A name, as :func:`mlopt.pipeline.reference.named` takes it.
+        providers: Where to run it; empty: where it is meant to run.
+        batch_sizes: Empty: what the model insists on, else 1.
         data: An ``.npz`` file with an array for each input; None: synthetic inputs.
         load: How to load it beside; None: not at all.
     """
 
-    model: Path
+    model: str
     providers: Sequence[str]
     batch_sizes: Sequence[int]
     data: Path | None
@@ -90,43 +93,45 @@ class ProfileRequest(NamedTuple):
         return start + share * max(0.0, self.time_limit_s - 1)
 
 
-def profile_model(request: ProfileRequest, work: Path, on_event: OnEvent) -> list[Profiled]:
+def profile_model(
+    request: ProfileRequest, cache: Cache, work: Path, on_event: OnEvent
+) -> list[Profiled]:
     """Times a model on each provider; the first one is what ratios are over.
 
     Args:
         request: What and how.
+        cache: For candidates of runs.
         work: An empty directory.
         on_event: Called with what is going on.
 
     Raises:
-        ConfigError: The model or the data is not there, or a batch size does not fit.
+        ConfigError: The model or the data is not there, it is a PyTorch model, or a batch size does
+            not fit.
         ModelError: The model is damaged.
         UnavailableError: A provider cannot be used here.
     """
     start = time.monotonic()
-    providers = [resolve_provider(name) for name in request.providers]
-    for provider in providers:
-        provider.require()
-    directory = _adopt(request, work, on_event)
-    settings = RUNNERS["onnxruntime"]().resolve(usable_cpus()).model_dump(mode="json")
-    contestants = [
-        Contestant(
-            p.label,
-            Stage(
-                artifact=str(directory),
-                runner="onnxruntime",
-                provider=p.label,
-                settings={**settings, **p.session},
-            ),
-        )
-        for p in providers
-    ]
+    entrants = _entrants(request, cache, work)
+    limits = default_limits(TASK_S)
+    snapshot = work / "inputs"
+    (fixed,) = admit(
+        entrants[:1],
+        snapshot=snapshot,
+        data=request.data,
+        seed=request.seed,
+        limits=limits,
+        on_event=on_event,
+    )
+    request = request._replace(batch_sizes=request.batch_sizes or (fixed or 1,))
+    for size in request.batch_sizes:
+        refuse_batch(entrants[0], fixed, size, "--batch-size")
+    contestants = [Contestant(one.provider, one.stage) for one in entrants]
     setting = Setting(
         schedule=request.schedule,
         batch_sizes=request.batch_sizes,
-        snapshot=work / "inputs",
+        snapshot=snapshot,
         project_dir=work,
-        limits=default_limits(TASK_S),
+        limits=limits,
         seed=request.seed,
         deadline=request.deadline(start, TRIAL_SHARE if request.load is not None else 1.0),
     )
@@ -218,46 +223,19 @@ def _profiled(
     return Profiled(name, evidence, seen.placement, share < 1.0, seen.failure)
 
 
-def _adopt(request: ProfileRequest, work: Path, on_event: OnEvent) -> Path:
-    """The directory of an artifact made from whatever ``request.model`` is; inputs stand beside it."""
-    onnx = _onnx_file(request.model)
-    if request.data is not None and not request.data.is_file():
-        raise ConfigError(f"there is no file '{request.data}'. Check the path given to --data.")
-    directory = work / "artifact"
-    directory.mkdir()
-    answer = run_task(
-        "mlopt.pipeline.tasks.adopt:adopt",
-        {
-            "onnx": str(onnx.resolve()),
-            "workspace": str(directory),
-            "snapshot": str(work / "inputs"),
-            "data": None if request.data is None else str(request.data.resolve()),
-            "seed": request.seed,
-        },
-        Limits(TASK_S, None),
-        lambda message, done: on_event(Event(phase="check", message=message, done=done)),
-    )
-    fixed = answer["fixed_batch"]
-    if fixed is not None and set(request.batch_sizes) != {fixed}:
+def _entrants(request: ProfileRequest, cache: Cache, work: Path) -> list[Entrant]:
+    """The model on each provider; with the settings that it ships with where that is its own."""
+    found = named(request.model, Path.cwd(), cache, work / "model")
+    if found is None:
+        raise missing(request.model)
+    if found.entrant.runner == RUNNER_OF["torch"]:
         raise ConfigError(
-            f"'{request.model}' takes batches of exactly {fixed}: give --batch-size {fixed}."
+            f"'{request.model}' is a PyTorch model, and only ONNX models are profiled. Name a "
+            "candidate that is exported: the recipe fp32 makes one."
         )
-    return directory
-
-
-def _onnx_file(model: Path) -> Path:
-    if model.is_dir():
-        for directory in (model, model / "model"):
-            if (directory / MANIFEST).is_file():
-                artifact = Artifact.open(directory)
-                if artifact.manifest.format != "onnx":
-                    raise ModelError(
-                        f"'{model}' is a {artifact.manifest.format} artifact; give an ONNX one."
-                    )
-                return artifact.main_file
+    if request.providers and found.provider is not None:
         raise ConfigError(
-            f"'{model}' holds no artifact. Give an .onnx file, or the directory of a run."
+            f"'{request.model}' says where it runs, and so does --provider. Leave one of them out."
         )
-    if not model.is_file():
-        raise ConfigError(f"there is no file '{model}'. Check the path.")
-    return model
+    asked = dict.fromkeys(resolve_provider(name).label for name in request.providers)
+    return [on_provider(found.entrant, name) for name in asked or (found.provider,)]

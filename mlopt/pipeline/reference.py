@@ -73,6 +73,18 @@ class Entrant(NamedTuple):
         return Artifact.open(self.directory)
 
 
+class Named(NamedTuple):
+    """What a name means, wherever it will be run.
+
+    Attributes:
+        entrant: As it is meant to run.
+        provider: Where the name says to run it; None: it does not say.
+    """
+
+    entrant: Entrant
+    provider: str | None
+
+
 def locate(
     text: str, base: Path, cache: Cache, workspace: Path, provider: str | None = None
 ) -> Entrant | None:
@@ -95,6 +107,26 @@ def locate(
         RunError: The run or the artifact is damaged.
         UnavailableError: The provider cannot be used here.
     """
+    found = named(text, base, cache, workspace)
+    return None if found is None else on_provider(found.entrant, found.provider or provider)
+
+
+def named(text: str, base: Path, cache: Cache, workspace: Path) -> Named | None:
+    """What ``text`` names, before anybody asks whether its provider can be used.
+
+    Args:
+        text: As for :func:`locate`, and so are the others.
+        base: Directory that relative paths start from.
+        cache: Where candidates of runs are.
+        workspace: Directory for the artifact that is made of a bare file.
+
+    Returns:
+        None when there is nothing of that name on disk.
+
+    Raises:
+        ConfigError: The run has no such candidate, or it is no longer in the cache.
+        RunError: The run or the artifact is damaged.
+    """
     place = parse(text, base)
     if place is None:
         return None
@@ -105,7 +137,7 @@ def locate(
         found = _of_directory(path, text)
     else:
         found = _default(text, path.resolve(), workspace, "onnx")
-    return _on_provider(found, found_provider(place, found) or provider)
+    return Named(found, _provider_said(place, found))
 
 
 def missing(text: str) -> ConfigError:
@@ -137,7 +169,7 @@ def _with_provider(text: str) -> Iterator[tuple[str, str | None]]:
         yield head, tail
 
 
-def found_provider(place: Place, found: Entrant) -> str | None:
+def _provider_said(place: Place, found: Entrant) -> str | None:
     """The provider that a name ends in, if it does."""
     if place.provider is not None or place.candidate is None:
         return place.provider
@@ -241,7 +273,17 @@ def _default(text: str, onnx: Path | None, directory: Path, kind: Format) -> Ent
     return Entrant(text, onnx, directory, runner, "cpu", settings)
 
 
-def _on_provider(found: Entrant, provider: str | None) -> Entrant:
+def on_provider(found: Entrant, provider: str | None) -> Entrant:
+    """The same artifact on another provider, with the settings that are usual there.
+
+    Args:
+        found: What was named.
+        provider: By name; None: its own.
+
+    Raises:
+        ConfigError: The provider is unknown, or cannot run this kind of artifact.
+        UnavailableError: It cannot be used here.
+    """
     chosen = resolve_provider(provider or found.provider)
     if found.runner == RUNNER_OF["torch"]:
         if chosen.label != "cpu":

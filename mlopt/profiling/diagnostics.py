@@ -103,6 +103,19 @@ def wandered(diagnostics: Iterable[Diagnostic]) -> bool:
     return any(one.name == RANDOM_WALK and one.status == "warning" for one in diagnostics)
 
 
+def walked(rounds: stats.Rounds, diagnostics: Iterable[Diagnostic]) -> float | None:
+    """The largest median of a block over the smallest; None where there was no random walk.
+
+    Args:
+        rounds: The samples of one candidate.
+        diagnostics: What :func:`diagnose` found in them.
+    """
+    if not wandered(diagnostics):
+        return None
+    _, levels = rounds.block_medians()
+    return float(levels.max() / levels.min())
+
+
 def _launches(rounds: stats.Rounds) -> Diagnostic:
     count = rounds.launches
     return _found(

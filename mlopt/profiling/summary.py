@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlopt import stats
-from mlopt.profiling.diagnostics import diagnose, warnings_of
+from mlopt.profiling.diagnostics import diagnose, walked, warnings_of
 from mlopt.profiling.launch import Observed
 from mlopt.profiling.samples import Samples
 from mlopt.store.arrays import write_array
@@ -125,6 +125,7 @@ def measurement_of(
         p99_ratio=p99_ratio,
         stopped_because=stopped_because,
         diagnostics=diagnostics,
+        walked=walked(rounds, diagnostics),
         warnings=warnings_of(diagnostics),
     )
 

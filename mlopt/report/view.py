@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mlopt.profiling.diagnostics import wandered
 from mlopt.report import background, tables
 from mlopt.report.curves import curves_in_words
 from mlopt.report.diagnosis import DiagnosisSection, diagnosis_section
 from mlopt.report.diagnostics import Quiet, wandering, was_it_quiet
 from mlopt.report.effects import Effect, effects
-from mlopt.report.evidence import chosen, decisive, workloads
+from mlopt.report.evidence import chosen, decisive, measurements, workloads
 from mlopt.report.load import LoadSection, load_section
 from mlopt.report.markdown import Table, fence
 from mlopt.report.options import Option, options
@@ -176,10 +177,18 @@ def _table_notes(run: Run) -> list[str]:
     if names := wandering(run):
         return [
             f"**The latency of {listing(names)} wandered while it was measured: no level exists to be "
-            "estimated. Its absolute figures say where it happened to be, and no line of the budget is "
-            "judged by them; compare by the ratio.**"
+            f"estimated. Its absolute figures say where it happened to be, and {_how_judged(run)}; compare "
+            "by the ratio.**"
         ]
     return []
+
+
+def _how_judged(run: Run) -> str:
+    """What a line of the budget means for a latency that did a random walk."""
+    walks = [m.walked for _, m in measurements(run) if wandered(m.diagnostics)]
+    if None in walks:  # of a run of before that was stored
+        return "no line of the budget is judged by them"
+    return "a line of the budget is judged as if it went twice as far"
 
 
 def _alternative(run: Run, path: str) -> str:

@@ -94,6 +94,8 @@ class Measurement(Record):
         p99_samples: How many independent samples the samples are worth, for the p99.
         stopped_because: Why no more was measured.
         diagnostics: What was looked at beside the clock, whether or not it was amiss.
+        walked: How far the latency went where it did a random walk: the largest median of a block
+            over the smallest. None where it did not.
         warnings: What a reader should know before trusting the numbers.
     """
 
@@ -112,6 +114,7 @@ class Measurement(Record):
     p99_ratio: Estimate | None
     stopped_because: str
     diagnostics: tuple[Diagnostic, ...] = ()
+    walked: float | None = None
     warnings: tuple[str, ...] = ()
 
     @property

@@ -37,12 +37,14 @@ class StudentModel(Record):
         learning_rate: The highest of its schedule, in place of what any recipe says. The recipes'
             own is for random weights; for a student that starts from trained ones, a fifth of it is
             a good first try.
+        epochs: Of its training at most, in place of what any recipe says.
     """
 
     factory: Annotated[str, Field(pattern=REFERENCE)]
     arguments: dict[str, JsonValue] = {}
     weights: str | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[int, Field(gt=0)] | None = None
 
 
 class TrainingSetup(Record):

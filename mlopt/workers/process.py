@@ -14,10 +14,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 from mlopt import errors
 from mlopt.errors import MloptError, WorkerError
+from mlopt.workers.forked import (
+    ForkedProcess,
+    NotForkedError,
+    fork,
+    settle,
+    worker_environment,
+)
 
 POLL_S = 0.2
 EXIT_S = 5.0
@@ -35,7 +42,8 @@ class Limits(NamedTuple):
 
     Attributes:
         seconds: Wall-clock time of one call; None: no limit.
-        memory_bytes: Resident memory of the worker and its children; None: no limit.
+        memory_bytes: Resident memory of the worker and its children, without what a forked one
+            began with; None: no limit.
     """
 
     seconds: float | None = None
@@ -55,6 +63,8 @@ class Worker:
         limits: Limits,
         on_event: OnEvent | None = None,
         environment: Mapping[str, str] = MappingProxyType({}),
+        *,
+        fresh: bool = True,
     ) -> None:
         """Starts the process and opens ``target`` in it; :meth:`opened` waits for the answer.
 
@@ -64,20 +74,13 @@ class Worker:
             limits: What each call may use.
             on_event: Called with what the worker emits.
             environment: Variables to set beside those of this process.
+            fresh: Whether it has to be a process of which nothing has been used before, as where
+                something is timed; otherwise it is forked where a fork server is open.
         """
         self._limits = limits
         self._on_event = on_event
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # closed by close
-        self._process = subprocess.Popen(
-            # -P: the current directory must not shadow anybody's modules.
-            [sys.executable, "-P", "-m", "mlopt.workers.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            encoding="utf-8",
-            env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", **environment},
-            start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends its workers
-        )
+        self._process = _start(worker_environment(environment), self._log, fresh=fresh)
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
         self._owner = threading.current_thread()
@@ -150,7 +153,12 @@ class Worker:
             if self._process.stdin is not None:
                 self._process.stdin.close()
         self._kill()
-        self._process.wait()
+        if isinstance(self._process, ForkedProcess):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(EXIT_S)
+            self._process.forget()
+        else:
+            self._process.wait()
         self._log.close()
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -211,7 +219,8 @@ class Worker:
             for one in (process, *process.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
                     total += one.memory_info().rss
-        return total
+        shared = getattr(self._process, "inherited_bytes", 0)
+        return max(0, total - shared)
 
     def _ended(self, cause: str) -> WorkerError:
         self._kill()
@@ -247,6 +256,26 @@ class Worker:
                 self._process.kill()
 
 
+def _start(
+    environment: Mapping[str, str], log: IO[str], *, fresh: bool
+) -> subprocess.Popen[str] | ForkedProcess:
+    if fresh:
+        settle()
+    else:
+        with contextlib.suppress(NotForkedError):
+            return fork(environment, log)
+    return subprocess.Popen(
+        # -P: the current directory must not shadow anybody's modules.
+        [sys.executable, "-P", "-m", "mlopt.workers.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        encoding="utf-8",
+        env=environment,
+        start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends its workers
+    )
+
+
 _living: set[Worker] = set()
 
 
@@ -277,6 +306,8 @@ def run_task(
     arguments: dict[str, Any],
     limits: Limits | None = None,
     on_event: OnEvent | None = None,
+    *,
+    fresh: bool = False,
 ) -> Any:
     """Runs one function in a worker of its own and returns its result.
 
@@ -285,10 +316,11 @@ def run_task(
         arguments: Keyword arguments; JSON.
         limits: What it may use; default: no limit.
         on_event: Called with what it emits.
+        fresh: Whether something is timed in it; see :class:`Worker`.
 
     Raises:
         MloptError: As raised in the worker.
         WorkerError: It died, hung, used too much memory or raised anything else.
     """
-    with Worker(target, arguments, limits or Limits(), on_event) as worker:
+    with Worker(target, arguments, limits or Limits(), on_event, fresh=fresh) as worker:
         return worker.opened()

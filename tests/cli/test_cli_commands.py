@@ -64,7 +64,7 @@ def test_profile_passes_its_options_on(mlopt_command, profile):
     assert code == 0
     del profile["on_event"]
     assert profile == {
-        "model": Path("m.onnx"),
+        "model": "m.onnx",
         "providers": ["cpu"],
         "batch_sizes": [8],
         "data": Path("d.npz"),

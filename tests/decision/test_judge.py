@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+import numpy as np
 import pytest
 from made_by_hand import evidence, interval, measured, metric
 
@@ -161,6 +162,50 @@ def test_a_latency_that_wanders_has_no_level_to_judge(quantity: str, estimate: E
     assert wandering.observed == Estimate(value=estimate.value)
     for calm in (seen("random walk", "ok"), seen("drift", "warning")):
         assert verdict(f"{quantity} <= 5 ms", calm).outcome != "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(
+    ("limit", "outcome"),
+    [
+        pytest.param(17, "PASS", id="above twice as far"),
+        pytest.param(16, "INCONCLUSIVE", id="within twice as far, above"),
+        pytest.param(1.0, "INCONCLUSIVE", id="within twice as far, below"),
+        pytest.param(0.97, "FAIL", id="below twice as far"),
+    ],
+)
+def test_a_limit_that_a_walk_would_not_reach_is_judged(limit: float, outcome: Outcome) -> None:
+    walk = Diagnostic(name="random walk", status="warning", seen="0.2")
+    seen = evidence(measured(BELOW, diagnostics=(walk,), walked=2.0))
+    found = verdict(f"p50 <= {limit} ms", seen)
+    assert found.outcome == outcome
+    assert found.observed == interval(4, 3.9 / 4, 4.1 * 4)
+
+
+def test_a_bound_of_the_p99_passes_below_what_a_walk_would_reach() -> None:
+    walk = Diagnostic(name="random walk", status="warning", seen="0.2")
+    bound = Estimate(value=4, high=4.5)
+    seen = evidence(
+        measured(BELOW, p99=bound, support="upper_bound", diagnostics=(walk,), walked=2.0)
+    )
+    assert verdict("p99 <= 18 ms", seen).outcome == "PASS"
+    assert verdict("p99 <= 17 ms", seen).outcome == "INCONCLUSIVE"
+
+
+def test_a_walk_seldom_goes_twice_as_far_as_it_was_seen_to_go() -> None:
+    rng = np.random.default_rng(7)
+    steps = rng.normal(0, 0.01, (4000, 96)).cumsum(axis=1)
+    before, after = steps[:, :48], steps[:, 48:]
+    farther = {
+        times: float(
+            np.mean(
+                np.median(after, axis=1) - np.median(before, axis=1)
+                > times * (before.max(axis=1) - before.min(axis=1))
+            )
+        )
+        for times in (1, 2)
+    }
+    assert farther[2] < 0.01
+    assert farther[1] > 0.025, "once is not enough"
 
 
 def test_what_is_no_latency_is_judged_though_the_latency_wanders() -> None:

@@ -118,6 +118,18 @@ def test_a_students_own_learning_rate_comes_before_that_of_the_recipe(
     assert draft.facts["training"]["epochs"][0]["learning_rate"] == highest
 
 
+def test_a_students_own_epochs_come_before_those_of_the_recipe(school: School) -> None:
+    student = school.bench.training.student
+    assert student is not None
+    school.says(student={**student.model_dump(), "epochs": 3})
+
+    draft = apply("distill", school.model(), school.context(), epochs=1, learning_rate=0.02)
+
+    assert draft.facts["students_epochs"] == "3"
+    assert "students_learning_rate" not in draft.facts
+    assert draft.facts["training"]["epochs"][-1]["epoch"] == 3
+
+
 def test_after_another_step_the_model_of_that_step_learns(school: School) -> None:
     model = school.model()
 

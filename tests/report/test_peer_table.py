@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -95,3 +96,32 @@ def test_rows_stand_in_the_order_of_their_p50_after_that_of_mlopt(table: ModuleT
     page = list(table.document([result("a", 0.8, random=True)], ["a", "b"]))
     rows = [line.split(" | ")[0] for line in page[page.index("## a") :] if line.startswith("| ")]
     assert rows == ["|", "| mlopt's choice", "| peer", "| slow", "| broken", "| missing"]
+
+
+def test_where_machines_differ_each_model_names_its_own(table: ModuleType) -> None:
+    one, other = (result(name, 0.8, random=True) for name in "ab")
+    same = "\n".join(table.document([one, other], ["a", "b"]))
+    assert same.count("2 processors of an Processor (avx2)") == 1
+    other["machine"] = {"cpu": "Another", "cpus": 4, "flags": ["amx_int8"]}
+    page = "\n".join(table.document([one, other], ["a", "b"]))
+    first, second = page.split("## b")
+    assert "on 2 machines, of which each model names its own" in first
+    assert "On 2 processors of an Processor (avx2), 2026-01-02." in first
+    assert "On 4 processors of an Another (amx_int8), 2026-01-02." in second
+
+
+def test_the_page_is_made_of_what_is_kept_whenever_it_was_found(
+    table: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "RESULTS", tmp_path / "peers")
+    monkeypatch.setattr(table, "TABLE", tmp_path / "docs" / "peers.md")
+    for ratio in (0.9, 0.7):
+        table.keep(result("b", ratio, random=True))
+    table.keep(result("a", 0.8, random=True))
+    table.write(["a", "b", "c"])
+    assert "/tmp" not in (tmp_path / "peers" / "a.json").read_text("utf-8")
+    page = (tmp_path / "docs" / "peers.md").read_text("utf-8")
+    assert page.index("## a") < page.index("## b")
+    assert "0.700 (0.690 to 0.710)" in page
+    assert "0.900" not in page
+    assert "Not compared yet: c." in page

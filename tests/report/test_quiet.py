@@ -21,11 +21,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return make_run(tmp_path_factory.mktemp("quiet"))
 
 
-def with_diagnostics(run: Run, *found: Diagnostic) -> Run:
+def with_diagnostics(run: Run, *found: Diagnostic, walked: float | None = None) -> Run:
     """The run with the same diagnostics everywhere."""
+    everywhere = {"diagnostics": found, "walked": walked}
 
     def change(evidence: Evidence) -> Evidence:
-        changed = [m.model_copy(update={"diagnostics": found}) for m in evidence.measurements]
+        changed = [m.model_copy(update=everywhere) for m in evidence.measurements]
         return evidence.model_copy(update={"measurements": tuple(changed)})
 
     candidates = []
@@ -98,6 +99,9 @@ def test_where_a_latency_wandered_the_tables_say_that_there_is_no_level(run: Run
     walk = Diagnostic(name="random walk", status="warning", seen="ratio 0.2", advice="wait")
     notes = build_view(with_diagnostics(run, walk), ()).considered.notes
     assert any("`int8-static`" in note and "no level exists" in note for note in notes)
+    assert any("no line of the budget is judged" in note for note in notes), "how far is not known"
+    far = build_view(with_diagnostics(run, walk, walked=1.5), ()).considered.notes
+    assert any("judged as if it went twice as far" in note for note in far)
     assert not build_view(run, ()).considered.notes
 
 

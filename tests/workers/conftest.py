@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from mlopt.workers.forked import ForkServer, can_fork
+
 ALIVE_S = 30.0
 
 
-@pytest.fixture(autouse=True)
-def _tasks_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def _tasks_on_the_path() -> Iterator[None]:
     old = os.environ.get("PYTHONPATH")
     own = str(Path(__file__).parent)
-    monkeypatch.setenv("PYTHONPATH", own if not old else f"{own}{os.pathsep}{old}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", own if not old else f"{own}{os.pathsep}{old}")
+        yield
+
+
+@pytest.fixture(scope="module")
+def server(_tasks_on_the_path: None) -> Iterator[ForkServer]:
+    """A fork server whose workers find the tasks."""
+    if not can_fork():
+        pytest.skip("no fork server here: it needs Linux, and a build of PyTorch without CUDA")
+    own = ForkServer()
+    yield own
+    own.close()
 
 
 @pytest.fixture

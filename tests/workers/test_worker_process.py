@@ -25,11 +25,28 @@ IsGone = Callable[[int], bool]
 WaitUntil = Callable[[Callable[[], bool]], None]
 
 PARENT = """
-from mlopt.workers import Limits, Worker
+import sys
 
-worker = Worker("worker_tasks:busy", {}, Limits(), lambda pid, _: print(pid, flush=True))
-worker.opened()
+from mlopt.workers import Limits, Worker, fork_server
+
+def tell(pid, _):
+    print(pid, flush=True)
+
+with fork_server():
+    Worker("worker_tasks:busy", {}, Limits(), tell, fresh=sys.argv[1] == "fresh").opened()
 """
+
+
+@pytest.fixture(autouse=True, params=["fresh", "forked"])
+def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every worker in here is started in both ways."""
+    kind: str = request.param
+    server = request.getfixturevalue("server") if kind == "forked" else None
+    monkeypatch.setattr("mlopt.workers.forked._server", server)
+    defaults = Worker.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "fresh", kind == "fresh")
+    return kind
 
 
 def failure_of(
@@ -259,9 +276,9 @@ def test_closing_twice_is_no_error() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
 def test_a_worker_dies_when_its_parent_is_killed_also_while_it_is_busy(
-    is_gone: IsGone, wait_until: WaitUntil
+    is_gone: IsGone, wait_until: WaitUntil, how: str
 ) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, how], stdout=subprocess.PIPE)
     try:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())

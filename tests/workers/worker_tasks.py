@@ -25,6 +25,19 @@ def where() -> dict[str, Any]:
     return {"pid": os.getpid(), "path": sys.path, "ours": os.environ.get("MLOPT_TEST")}
 
 
+def begins_with() -> dict[str, Any]:
+    """What there is before anything was done, and a number that nobody has seeded."""
+    loaded = sorted(set(sys.modules) & {"torch", "onnx"})
+    import numpy as np
+
+    return {
+        "loaded": loaded,
+        "session": os.getsid(0),
+        "pid": os.getpid(),
+        "random": np.random.rand(),
+    }
+
+
 def raise_ours(kind: str, message: str) -> None:
     raise getattr(errors, kind)(message)
 
