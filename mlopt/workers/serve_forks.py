@@ -18,6 +18,8 @@ import select
 import signal
 import socket
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +131,21 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _import(FIRST)
     _Server(socket.socket(fileno=int(sys.argv[1]))).serve()
-    child.main()
+    code = _exit_code_of(child.main)
+    sys.stderr.flush()
+    os._exit(code)  # an ordinary end waits for threads of libraries that only the server has
+
+
+def _exit_code_of(work: Callable[[], None]) -> int:
+    """The exit code of a process that does nothing else."""
+    try:
+        work()
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else int(e.code is not None)
+    except BaseException:  # noqa: BLE001  # as an interpreter does
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 def _import(name: str) -> None:
