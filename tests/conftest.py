@@ -108,7 +108,7 @@ def _as_from_a_prompt() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_fork_server(_own_cache: None, _as_from_a_prompt: None) -> Iterator[None]:
+def _one_fork_server(_as_from_a_prompt: None) -> Iterator[None]:
     """Workers of all tests are forked from one process, which imports once what takes seconds."""
     with fork_server():
         yield

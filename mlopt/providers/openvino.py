@@ -75,6 +75,12 @@ class OpenVinoProvider(Provider):
             hidden = sys.platform == "linux" and not RENDER_NODES.exists()
             if hidden or not openvino_devices("GPU"):
                 return "OpenVINO sees no Intel GPU here. Install its driver, or choose another."
+        elif "intel" not in read_processor().model.lower() and not openvino_devices("CPU"):
+            # The plug-in is asked only where it may say no: to load it takes a moment.
+            return (
+                "OpenVINO's plug-in for ONNX Runtime passes over this processor: up to 1.8 it takes "
+                "Intel's only. Use 'cpu'."
+            )
         elif self.precision == "bf16" and not read_processor().flags & BF16_FLAGS:
             return "this processor has neither avx512_bf16 nor amx_bf16. Use 'openvino'."
         return None

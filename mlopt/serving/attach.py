@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import json
@@ -73,11 +74,18 @@ def load_cuda() -> None:
 
 
 def openvino_devices(kind: str) -> list[ort.OrtEpDevice]:
-    """OpenVINO's devices of one kind (``CPU``, ``GPU``); registers the plug-in once a process."""
+    """OpenVINO's devices of one kind (``CPU``, ``GPU``); there may be none."""
+    import onnxruntime as ort
+
+    _register_openvino()
+    wanted = getattr(ort.OrtHardwareDeviceType, kind)
+    return [d for d in ort.get_ep_devices() if d.ep_name == OPENVINO and d.device.type == wanted]
+
+
+@functools.cache
+def _register_openvino() -> None:
+    """Once a process: a second time is an error, and a plug-in that sees no device looks like none."""
     import onnxruntime as ort
     import onnxruntime_ep_openvino as plugin
 
-    if not any(device.ep_name == OPENVINO for device in ort.get_ep_devices()):
-        ort.register_execution_provider_library(OPENVINO, plugin.get_library_path())
-    wanted = getattr(ort.OrtHardwareDeviceType, kind)
-    return [d for d in ort.get_ep_devices() if d.ep_name == OPENVINO and d.device.type == wanted]
+    ort.register_execution_provider_library(OPENVINO, plugin.get_library_path())

@@ -22,7 +22,8 @@ from mlopt.serving.onnx_model import OnnxSession
 from mlopt.types.artifact import Artifact, FileEntry, Manifest
 
 with_plug_in = pytest.mark.skipif(
-    find_spec(PACKAGE) is None, reason="needs the extra openvino, which is not installed"
+    OpenVinoProvider().unavailable_because() is not None,
+    reason=OpenVinoProvider().unavailable_because() or "",
 )
 
 
@@ -64,10 +65,29 @@ def test_without_the_extra_one_line_says_what_it_would_add(monkeypatch: pytest.M
 def test_bfloat16_needs_a_processor_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     provider = resolve_provider("openvino-bf16")
     for flag, usable in {"avx512_vnni": False, "avx512_bf16": True, "amx_bf16": True}.items():
-        found = Processor("a processor", "x86_64", frozenset({"avx2", flag}))
+        found = Processor("an Intel", "x86_64", frozenset({"avx2", flag}))
         monkeypatch.setattr("mlopt.machine.processor.read_processor", lambda found=found: found)
         assert (provider.unavailable_because() is None) == usable
         assert OpenVinoProvider().unavailable_because() is None
+
+
+@pytest.mark.usefixtures("_installed")
+def test_another_makers_processor_is_used_where_the_plug_in_takes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = Processor("AMD EPYC", "x86_64", frozenset({"avx512_bf16"}))
+    monkeypatch.setattr("mlopt.machine.processor.read_processor", lambda: found)
+    for name in ("openvino", "openvino-bf16"):
+        monkeypatch.setattr(openvino, "openvino_devices", lambda kind: [])
+        assert "passes over this processor" in (resolve_provider(name).unavailable_because() or "")
+        monkeypatch.setattr(openvino, "openvino_devices", lambda kind: [kind])
+        assert resolve_provider(name).unavailable_because() is None
+
+
+@pytest.mark.skipif(find_spec(PACKAGE) is None, reason="needs the extra openvino")
+def test_a_plug_in_is_registered_once_though_it_shows_no_such_device() -> None:
+    for kind in ("NPU", "CPU", "NPU", "CPU"):
+        assert openvino.openvino_devices(kind) == openvino.openvino_devices(kind)
 
 
 @pytest.mark.usefixtures("_installed")
