@@ -26,6 +26,7 @@ from mlopt.types.measurement import Evidence, Placement
 from mlopt.types.plan import Schedule
 from mlopt.types.run import Failure
 from mlopt.types.workload import Workload
+from mlopt.workers import Limits
 
 TASK_S = 1800.0
 
@@ -111,20 +112,9 @@ def profile_model(
         UnavailableError: A provider cannot be used here.
     """
     start = time.monotonic()
+    limits, snapshot = default_limits(TASK_S), work / "inputs"
     entrants = _entrants(request, cache, work)
-    limits = default_limits(TASK_S)
-    snapshot = work / "inputs"
-    (fixed,) = admit(
-        entrants[:1],
-        snapshot=snapshot,
-        data=request.data,
-        seed=request.seed,
-        limits=limits,
-        on_event=on_event,
-    )
-    request = request._replace(batch_sizes=request.batch_sizes or (fixed or 1,))
-    for size in request.batch_sizes:
-        refuse_batch(entrants[0], fixed, size, "--batch-size")
+    request = _admitted(request, entrants[0], snapshot, limits, on_event)
     contestants = [Contestant(one.provider, one.stage) for one in entrants]
     setting = Setting(
         schedule=request.schedule,
@@ -239,3 +229,21 @@ def _entrants(request: ProfileRequest, cache: Cache, work: Path) -> list[Entrant
         )
     asked = dict.fromkeys(resolve_provider(name).label for name in request.providers)
     return [on_provider(found.entrant, name) for name in asked or (found.provider,)]
+
+
+def _admitted(
+    request: ProfileRequest, entrant: Entrant, snapshot: Path, limits: Limits, on_event: OnEvent
+) -> ProfileRequest:
+    """Seals the model and writes the inputs; returns the request with batch sizes that it takes."""
+    (fixed,) = admit(
+        [entrant],
+        snapshot=snapshot,
+        data=request.data,
+        seed=request.seed,
+        limits=limits,
+        on_event=on_event,
+    )
+    sizes = request.batch_sizes or (fixed or 1,)
+    for size in sizes:
+        refuse_batch(entrant, fixed, size, "--batch-size")
+    return request._replace(batch_sizes=sizes)

@@ -219,8 +219,9 @@ class Worker:
             for one in (process, *process.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
                     total += one.memory_info().rss
-        shared = getattr(self._process, "inherited_bytes", 0)
-        return max(0, total - shared)
+        if isinstance(self._process, ForkedProcess):
+            return max(0, total - self._process.inherited_bytes)
+        return total
 
     def _ended(self, cause: str) -> WorkerError:
         self._kill()
