@@ -129,7 +129,7 @@ budget:
 # 'mlopt optimize --dry-run' says which do not apply, and why.
 #recipes: [fp32, int8-dynamic, int8-static, prune-distill-int8]
 
-# The execution providers of ONNX Runtime to try; 'mlopt doctor' says which there are.
+# The execution providers to try; 'mlopt doctor' says which there are.
 #providers: [cpu]
 
 # Examples in one inference. Each is timed; the first one decides.

@@ -203,7 +203,7 @@ def _providers(found: Diagnosis, around: Surroundings) -> Iterator[Advice]:
         if reached is None or reached < NEAR_PEAK:
             yield Advice(
                 action="provider openvino",
-                because=f"products take {_percent(multiplies)} of the time{words}; Intel's kernels choose "
+                because=f"products take {_percent(multiplies)} of the time{words}; OpenVINO's kernels choose "
                 f"layouts and tiles of their own{hint}",
             )
     if found.provider == "openvino" and around.has_bf16 and found.macs.get("float"):

@@ -50,7 +50,7 @@ def _cost(
         share=kernel.time_ms / total_ms,
         bytes_moved=kernel.activation_bytes + constants + kernel.output_bytes,
         weight_bytes=constants,
-        arithmetic=arithmetic_of(kernel.operator),
+        arithmetic=kernel.arithmetic or arithmetic_of(kernel.operator),
         macs=macs_of(kernel.operator, inputs, kernel.outputs, attributes),
     )
 

@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlopt.diagnosis.advice import EXPLAINED, Surroundings, advise, explained_share
+from mlopt.diagnosis.by_openvino import execute_openvino
 from mlopt.diagnosis.costs import node_costs, operator_costs
 from mlopt.diagnosis.execution import Assigned, Execution, execute
 from mlopt.diagnosis.expected import expected_work
@@ -21,7 +22,9 @@ from mlopt.diagnosis.unfused import SHOWN, unfused
 from mlopt.errors import ModelError, listing
 from mlopt.machine.processor import Processor, read_processor
 from mlopt.providers import Provider, resolve_provider
+from mlopt.runners import RUNNERS
 from mlopt.runners.onnxruntime import OnnxRuntimeRunner
+from mlopt.runners.openvino import OpenVinoRunner
 from mlopt.types.artifact import Artifact
 from mlopt.types.diagnosis import (
     Arithmetic,
@@ -49,6 +52,7 @@ class Subject(NamedTuple):
 
     Attributes:
         artifact: An ONNX model.
+        runner: Name of what executes it.
         settings: Session settings, as the runner understands them.
         provider: Name of the provider.
         inputs: Batches of one shape.
@@ -56,6 +60,7 @@ class Subject(NamedTuple):
     """
 
     artifact: Artifact
+    runner: str
     settings: Mapping[str, Any]
     provider: str
     inputs: Sequence[Arrays]
@@ -78,7 +83,9 @@ def diagnose(
     Raises:
         ModelError: It cannot be loaded or run here.
     """
-    runner = OnnxRuntimeRunner.model_validate(dict(subject.settings))
+    runner = RUNNERS[subject.runner].model_validate(dict(subject.settings))
+    if not isinstance(runner, OnnxRuntimeRunner | OpenVinoRunner):
+        raise ModelError(f"the runner '{runner.name}' has no profiler that mlopt reads")
     provider = resolve_provider(subject.provider)
     emit("running the model with the profiler and without")
     ran = _execute(subject, runner, provider, scratch)
@@ -108,7 +115,7 @@ def diagnose(
         portability=_portability(ran.graph or written, processor),
         fallbacks=_fallbacks(ran.assigned, provider),
         peaks=peaks,
-        **_quantization(ran, nodes, operators, runner.graph_optimization),
+        **_quantization(ran, nodes, operators, subject.settings),
     )
     around = Surroundings(
         is_x86=processor.is_x86,
@@ -116,15 +123,20 @@ def diagnose(
         openvino=resolve_provider("openvino").unavailable_because(),
         opset=written.opset,
     )
-    notes = (*work.notes, *_notes(found, runner), *_beaten(measured, peaks))
+    notes = (*work.notes, *_notes(found), *_beaten(measured, peaks))
     found = found.model_copy(update={"notes": notes})
     return found.model_copy(update={"advice": advise(found, around)})
 
 
 def _execute(
-    subject: Subject, runner: OnnxRuntimeRunner, provider: Provider, scratch: Path
+    subject: Subject,
+    runner: OnnxRuntimeRunner | OpenVinoRunner,
+    provider: Provider,
+    scratch: Path,
 ) -> Execution:
     try:
+        if isinstance(runner, OpenVinoRunner):
+            return execute_openvino(subject.artifact, runner, provider, subject.inputs)
         return execute(subject.artifact, runner, provider, subject.inputs, scratch)
     except ModelError as e:
         if not subject.synthetic:
@@ -153,9 +165,14 @@ def _work(subject: Subject, ran: Execution, nodes: Sequence[NodeCost]) -> _Work:
     shapes = {name: array.shape for name, array in subject.inputs[0].items()}
     expected = expected_work(subject.artifact.main_file, shapes)
     seen = sum(one.nbytes for one in subject.inputs[0].values())
+    compiled = (
+        "compiles nodes into one, of which the profiler sees a single time"
+        if len(nodes) < 2
+        else "makes nodes of its own out of those of the file, shown with the kernel that runs them"
+    )
     notes = [
-        f"{subject.provider} compiles nodes into one, of which the profiler sees a single time; what is "
-        "multiplied is counted in the file, and a product of dequantized factors as INT8"
+        f"{subject.provider} {compiled}; what is multiplied is counted in the file, and a product of "
+        "dequantized factors as INT8"
     ]
     if expected.unknown:
         notes.append(
@@ -165,7 +182,10 @@ def _work(subject: Subject, ran: Execution, nodes: Sequence[NodeCost]) -> _Work:
 
 
 def _quantization(
-    ran: Execution, nodes: Sequence[NodeCost], operators: Sequence[OperatorCost], level: str
+    ran: Execution,
+    nodes: Sequence[NodeCost],
+    operators: Sequence[OperatorCost],
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What is INT8, what is not, and why, as fields of the diagnosis."""
     graph = ran.graph
@@ -173,7 +193,7 @@ def _quantization(
         return {}
     times = {node.name: node.time_ms for node in nodes}
     fused = Counter(node.op_type for node in graph.nodes if is_int8(node.op_type))
-    left = unfused(graph, times, level)
+    left = unfused(graph, times, str(settings["graph_optimization"]))
     return {
         "fused": dict(fused.most_common()),
         "unfused": left,
@@ -201,7 +221,7 @@ def _portability(graph: Graph, processor: Processor) -> Portability | None:
     return portability(graph, is_x86=processor.is_x86, exact=exact, how=listing(has))
 
 
-def _notes(found: Diagnosis, runner: OnnxRuntimeRunner) -> list[str]:
+def _notes(found: Diagnosis) -> list[str]:
     notes = [
         f"times of nodes are medians over {found.runs} inferences under the profiler, whose clock has "
         "steps of 1 us and which slows the model; they say where time goes, and 'mlopt profile' how "
@@ -211,7 +231,7 @@ def _notes(found: Diagnosis, runner: OnnxRuntimeRunner) -> list[str]:
         notes.append(
             f"the nodes explain {explained:.0%} of an inference: the rest is spent between them"
         )
-    if runner.execution_mode == "parallel":
+    if found.settings.get("execution_mode") == "parallel":
         notes.append(
             "branches run at the same time: times of nodes overlap, and shares are of work"
         )

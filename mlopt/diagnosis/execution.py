@@ -15,6 +15,7 @@ from mlopt.diagnosis.trace import Trace, read_trace
 from mlopt.errors import ModelError
 from mlopt.providers import Provider
 from mlopt.runners.onnxruntime import OnnxRuntimeRunner
+from mlopt.serving import Session
 from mlopt.serving.attach import attach
 from mlopt.serving.onnx_model import OnnxSession, session_options
 from mlopt.types.artifact import Artifact
@@ -66,7 +67,7 @@ def execute(
     inputs: Sequence[Arrays],
     scratch: Path,
 ) -> Execution:
-    """Runs the model on ``inputs`` in turn, first as it ships, then under the profiler.
+    """Runs the model by ONNX Runtime on ``inputs`` in turn, as it ships and then under the profiler.
 
     Args:
         artifact: An ONNX model.
@@ -78,8 +79,9 @@ def execute(
     Raises:
         ModelError: It cannot be loaded or run here.
     """
+    model = runner.model(artifact, provider)
     try:
-        session = runner.model(artifact, provider).create(runner.fixed(artifact, inputs[0]))
+        session = model.create(model.sizes(inputs[0]))
         plain_ms = timed(session, inputs)
         del session  # its threads would go on spinning beside the next one
         return _profiled(artifact, runner, provider, inputs, scratch, plain_ms)
@@ -91,7 +93,7 @@ def execute(
         ) from e
 
 
-def timed(session: OnnxSession, inputs: Sequence[Arrays], seconds: float = SECONDS) -> list[float]:
+def timed(session: Session, inputs: Sequence[Arrays], seconds: float = SECONDS) -> list[float]:
     """Milliseconds of inferences one after the other, after a few that do not count."""
     with session.serving():
         return repeated([session.bind(one) for one in inputs], seconds)
@@ -106,8 +108,12 @@ def repeated(calls: Sequence[Callable[[], object]], seconds: float) -> list[floa
     """
     order = cycle(calls)
     took = [_milliseconds(call) for call in islice(order, WARMUP)]
-    count = round(seconds * 1e3 / max(took[-1], 1e-3))
-    return [_milliseconds(call) for call in islice(order, min(MOST, max(FEWEST, count)))]
+    return [_milliseconds(call) for call in islice(order, runs_in(seconds, took[-1]))]
+
+
+def runs_in(seconds: float, each_ms: float) -> int:
+    """How many inferences there are in about ``seconds``: :data:`FEWEST` to :data:`MOST`."""
+    return min(MOST, max(FEWEST, round(seconds * 1e3 / max(each_ms, 1e-3))))
 
 
 def _milliseconds(call: Callable[[], object]) -> float:
@@ -124,8 +130,8 @@ def _profiled(
     scratch: Path,
     plain_ms: Sequence[float],
 ) -> Execution:
-    model = with_names(artifact.main_file, scratch)
-    session = _open(model, runner, provider, runner.fixed(artifact, inputs[0]), scratch)
+    sizes = runner.model(artifact, provider).sizes(inputs[0])
+    session = _open(with_names(artifact.main_file, scratch), runner, provider, sizes, scratch)
     wrapped = OnnxSession(session, provider.binding)
     # Not bound: what the runtime does around the nodes belongs to the trace, and graphs that are
     # replayed have no nodes in it.

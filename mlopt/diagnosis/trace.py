@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from mlopt.types.diagnosis import Arithmetic
+
 Shape = tuple[int, ...]
 
 CONTAINERS = frozenset({"If", "Loop", "Scan"})
@@ -30,6 +32,7 @@ class Kernel(NamedTuple):
         activation_bytes: Of its inputs that are no constants.
         parameter_bytes: Of its constant inputs, but for those that the kernel packed for itself.
         inputs: Shapes of its inputs in their order; those that the kernel packed are left out.
+        arithmetic: What it multiplies in, where the runtime says so; None: by its operator.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Kernel(NamedTuple):
     output_bytes: int = 0
     inputs: tuple[Shape, ...] = ()
     outputs: tuple[Shape, ...] = ()
+    arithmetic: Arithmetic | None = None
 
 
 class Trace(NamedTuple):

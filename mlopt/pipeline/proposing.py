@@ -11,6 +11,7 @@ from mlopt.decision.constraints import violations
 from mlopt.decision.noninferiority import keeps_quality, loses_too_much
 from mlopt.machine import usable_cpus
 from mlopt.passes import PASSES
+from mlopt.pipeline.reference import RUNNER_OF
 from mlopt.pipeline.space import Maker
 from mlopt.recipe.schema import RUNNER
 from mlopt.runners import RUNNERS
@@ -105,7 +106,8 @@ def _walk(rank: Rank, run: Run) -> Proposer | None:
 def _tuning(run: Run) -> Proposer | None:
     """A race of settings between the fastest candidates so far."""
     refinement = run.plan.refinement
-    origins = [one.plan for one in fastest(run) if one.plan.runner == RUNNER][: refinement.tuned]
+    origins = [one.plan for one in fastest(run) if one.plan.runner != RUNNER_OF["torch"]]
+    origins = origins[: refinement.tuned]
     if not refinement.tune or not origins:
         return None
     return TuningRace(origins, refinement.tune, with_setting, TUNING_S)
@@ -138,7 +140,10 @@ def _with_session(candidate: PlannedCandidate, name: str, value: Any) -> Planned
         return None
     if candidate.provider != "cpu" and name not in EVERYWHERE:
         return None
-    changed = RUNNERS[RUNNER].model_validate({**candidate.settings, name: value})
+    kind = RUNNERS[candidate.runner]
+    if name not in kind.model_fields:
+        return None
+    changed = kind.model_validate({**candidate.settings, name: value})
     settings = changed.resolve(usable_cpus()).model_dump(mode="json")
     if settings == candidate.settings:
         return None

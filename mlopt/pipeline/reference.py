@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -293,10 +293,26 @@ def on_provider(found: Entrant, provider: str | None) -> Entrant:
             )
         return found
     chosen.require()
+    here = chosen.runners()
     if chosen.label == found.provider:
-        return found
-    settings = {**_as_usual(found), **chosen.session}
-    return found._replace(provider=chosen.label, settings=settings)
+        return found if found.runner in here else _by(here[0], found, {})
+    moved = found._replace(provider=chosen.label, settings=_as_usual(found))
+    return _by(here[0], moved, chosen.session)
+
+
+def _by(runner: str, found: Entrant, suggested: Mapping[str, Any]) -> Entrant:
+    """The same, executed by a runner that can do it here, with those of its settings that it knows.
+
+    Args:
+        runner: By name.
+        found: What was named.
+        suggested: Settings by its provider, over its own.
+    """
+    kind = RUNNERS[runner]
+    settings = kind.known({**found.settings, **suggested})
+    if runner != found.runner:
+        settings = {**kind().resolve(usable_cpus()).model_dump(mode="json"), **settings}
+    return found._replace(runner=runner, settings=settings)
 
 
 def _as_usual(found: Entrant) -> dict[str, Any]:

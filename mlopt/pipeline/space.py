@@ -11,7 +11,7 @@ from mlopt.machine import usable_cpus
 from mlopt.project import LoadedProject
 from mlopt.providers import available_providers, resolve_provider
 from mlopt.recipe import Recipe, find_recipe, list_recipes
-from mlopt.recipe.schema import RUNNER, Expansion
+from mlopt.recipe.schema import Expansion
 from mlopt.runners import RUNNERS
 from mlopt.search._tpe import why_unavailable
 from mlopt.types.candidate import PlannedCandidate, Role, suffix_of
@@ -244,9 +244,13 @@ class Maker(NamedTuple):
     home: str
 
     def on(self, recipe: Recipe, provider: str) -> Iterator[PlannedCandidate]:
-        """Every choice of a recipe on one provider."""
+        """Every choice of a recipe on one provider; of those that are the same there, the first."""
+        known = set()
         for expansion in recipe.expand(self.brought.format):
-            yield self.of(recipe.name, expansion, provider)
+            one = self.of(recipe.name, expansion, provider)
+            if (identity := _identity(one)) not in known:
+                known.add(identity)
+                yield one
 
     def chosen(self, recipe: Recipe, choices: Mapping[str, Any], provider: str) -> PlannedCandidate:
         """One choice of a recipe on one provider."""
@@ -257,14 +261,16 @@ class Maker(NamedTuple):
         place = resolve_provider(provider)
         label = place.label
         elsewhere = "" if label == resolve_provider(self.home).label else f"@{label}"
-        session = {**place.session, **expansion.session}
-        runner = RUNNERS[RUNNER].model_validate(session).resolve(usable_cpus())
+        kind = RUNNERS[place.runner]
+        # A setting of ONNX Runtime's means nothing to OpenVINO by itself.
+        session = kind.known({**place.session, **expansion.session})
+        runner = kind.model_validate(session).resolve(usable_cpus())
         return PlannedCandidate(
             name=name + suffix_of(expansion.choices) + elsewhere,
             role="candidate",
             recipe=name,
             provider=label,
-            runner=RUNNER,
+            runner=kind.name,
             steps=expansion.steps,
             choices=expansion.choices,
             settings=runner.model_dump(mode="json"),

@@ -30,7 +30,7 @@ from mlopt.types.plan import Schedule
 from mlopt.types.run import Failure, Run
 from mlopt.workers import Limits
 
-RUNTIME_BYTES = {"pytorch": 700_000_000, "onnxruntime": 250_000_000}
+RUNTIME_BYTES = {"pytorch": 700_000_000, "onnxruntime": 250_000_000, "openvino": 250_000_000}
 """Rough memory of a worker before it holds a model, to divide candidates into heats."""
 
 MODEL_COPIES = 3

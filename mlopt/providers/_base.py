@@ -11,6 +11,9 @@ from mlopt.serving import Binding
 from mlopt.serving.attach import Attachment, Chosen
 from mlopt.types.record import Record
 
+ORT = "onnxruntime"
+"""Name of the runner of ONNX Runtime."""
+
 EITHER_RUNTIME = (
     "Install exactly one of them: pip install 'mlopt[cpu]' (onnxruntime) or "
     "pip install 'mlopt[gpu]' (onnxruntime-gpu)."
@@ -18,7 +21,7 @@ EITHER_RUNTIME = (
 
 
 class Provider(Record):
-    """An execution provider of ONNX Runtime.
+    """An execution provider of ONNX Runtime, or the library below one, run by itself.
 
     Attributes:
         name: The name that ``--provider`` takes; also the name of its file.
@@ -60,6 +63,15 @@ class Provider(Record):
     def ort_name(self) -> str:
         """Its name in ONNX Runtime."""
         raise NotImplementedError(f"{type(self).__name__} must define ort_name")
+
+    def runners(self) -> tuple[str, ...]:
+        """Names of the runners that execute a model on it here, the usual one first."""
+        return (ORT,)
+
+    @property
+    def runner(self) -> str:
+        """The usual one of these; ONNX Runtime's where nothing can run on it here."""
+        return next(iter(self.runners()), ORT)
 
     @property
     def binding(self) -> Binding | None:

@@ -1,4 +1,8 @@
-"""The OpenVINO execution provider, a plug-in for the stock ONNX Runtime."""
+"""OpenVINO: a plug-in for the stock ONNX Runtime, or by itself where that is passed over.
+
+The plug-in takes Intel's processors only (up to 1.8). OpenVINO runs on any other of x86-64 and ARM too,
+so there a session is its own, without ONNX Runtime.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from mlopt.providers._base import Provider, runtime_problem
+from mlopt.machine.processor import read_processor
+from mlopt.providers._base import ORT, Provider, runtime_problem
 from mlopt.serving import Binding
 from mlopt.serving.attach import OPENVINO, Attachment, openvino_devices
 
-PACKAGE = "onnxruntime_ep_openvino"
+PLUG_IN, LIBRARY = "onnxruntime_ep_openvino", "openvino"
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 RENDER_NODES = Path("/dev/dri")
@@ -19,7 +24,7 @@ RENDER_NODES = Path("/dev/dri")
 
 
 class OpenVinoProvider(Provider):
-    """Intel's kernels, on the CPU or an Intel GPU.
+    """OpenVINO's kernels, on the CPU or an Intel GPU.
 
     Left to itself OpenVINO computes in bfloat16 or fp16 where the hardware can, which changes the
     answers; the precision is fixed, so that a candidate differs from its file in speed alone, and
@@ -55,35 +60,47 @@ class OpenVinoProvider(Provider):
         """Its name in ONNX Runtime."""
         return OPENVINO
 
+    def runners(self) -> tuple[str, ...]:
+        """ONNX Runtime where the plug-in takes the device; OpenVINO by itself, on a CPU."""
+        found = [ORT] if self._plugs_in() else []
+        if self.device == "cpu" and find_spec(LIBRARY) is not None:
+            found.append("openvino")
+        return tuple(found)
+
     @property
     def binding(self) -> Binding | None:
         """The host's memory, on the CPU alone."""
         return Binding("cpu") if self.device == "cpu" else None
 
     def unavailable_because(self) -> str | None:
-        """ONNX Runtime, the plug-in, or what the variant needs of the hardware is missing."""
+        """ONNX Runtime, OpenVINO, or what the variant needs of the hardware is missing."""
         if (reason := runtime_problem()) is not None:
             return reason
-        if find_spec(PACKAGE) is None:
+        if find_spec(PLUG_IN) is None and (self.device == "gpu" or find_spec(LIBRARY) is None):
             return (
-                "the plug-in onnxruntime-ep-openvino is not installed: Intel's kernels for the CPU "
-                f"and Intel GPUs are not tried without it. {self.install}"
+                "OpenVINO is not installed: its kernels for CPUs and Intel GPUs are not tried "
+                f"without it. {self.install}"
             )
-        from mlopt.machine.processor import read_processor
-
-        if self.device == "gpu":
-            hidden = sys.platform == "linux" and not RENDER_NODES.exists()
-            if hidden or not openvino_devices("GPU"):
+        if not self.runners():
+            if self.device == "gpu":
                 return "OpenVINO sees no Intel GPU here. Install its driver, or choose another."
-        elif "intel" not in read_processor().model.lower() and not openvino_devices("CPU"):
-            # The plug-in is asked only where it may say no: to load it takes a moment.
             return (
-                "OpenVINO's plug-in for ONNX Runtime passes over this processor: up to 1.8 it takes "
-                "Intel's only. Use 'cpu'."
+                "OpenVINO's plug-in for ONNX Runtime passes over this processor, and OpenVINO "
+                f"itself, which does not, is not installed. {self.install}"
             )
-        elif self.precision == "bf16" and not read_processor().flags & BF16_FLAGS:
+        if self.precision == "bf16" and not read_processor().flags & BF16_FLAGS:
             return "this processor has neither avx512_bf16 nor amx_bf16. Use 'openvino'."
         return None
+
+    def _plugs_in(self) -> bool:
+        """Whether the plug-in takes the device."""
+        if find_spec(PLUG_IN) is None:
+            return False
+        if self.device == "gpu":
+            hidden = sys.platform == "linux" and not RENDER_NODES.exists()
+            return not hidden and bool(openvino_devices("GPU"))
+        # It is asked only where it may say no: to load it takes a moment.
+        return "intel" in read_processor().model.lower() or bool(openvino_devices("CPU"))
 
     def attachment(self, threads: int = 0) -> Attachment:
         """The plug-in's device, in the place of a provider."""

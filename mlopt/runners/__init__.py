@@ -9,14 +9,14 @@ from pydantic import ValidationError
 from mlopt.errors import ConfigError
 from mlopt.providers import Provider, resolve_provider
 from mlopt.registry import Folder
-from mlopt.runners._base import Runner
+from mlopt.runners._base import Runner, axes_of
 from mlopt.serving import Opening, Session
 from mlopt.types.artifact import Artifact
 from mlopt.types.candidate import Stage
 
 RUNNERS: Folder[Runner] = Folder("mlopt.runners", Runner, "runner")
 
-__all__ = ["RUNNERS", "Runner", "Session", "open_stage", "opening_of", "shown_settings"]
+__all__ = ["RUNNERS", "Runner", "Session", "axes_of", "open_stage", "opening_of", "shown_settings"]
 
 
 def open_stage(stage: Stage, project_dir: Path) -> Session:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field
 
 from mlopt.serving import Opening, Session
-from mlopt.types.artifact import Artifact, Format
+from mlopt.types.artifact import Artifact, Format, Manifest
 from mlopt.types.record import Record
 
 if TYPE_CHECKING:
     from mlopt.providers import Provider
+
+Threads = Annotated[int, Field(gt=0)] | Literal["auto"]
 
 
 class Runner(Record):
@@ -28,6 +32,11 @@ class Runner(Record):
     summary: ClassVar[str]
     formats: ClassVar[tuple[Format, ...]]
     environment: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def known(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of ``settings`` that it has; another runner may have more."""
+        return {name: value for name, value in settings.items() if name in cls.model_fields}
 
     def resolve(self, cpus: int) -> Self:
         """The same runner with every ``auto`` replaced by what this machine wants.
@@ -65,3 +74,8 @@ class Runner(Record):
             ModelError: It cannot be loaded.
         """
         raise NotImplementedError(f"{type(self).__name__} must define open")
+
+
+def axes_of(manifest: Manifest) -> Mapping[str, Sequence[int | str]]:
+    """The sizes of each input, and the names that the file has for those that are dynamic."""
+    return manifest.axes or {one.name: one.shape for one in manifest.inputs}

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
-
-from pydantic import Field
+from typing import Any, ClassVar, Literal, Self
 
 from mlopt.providers import Provider, runtime_problem
-from mlopt.runners._base import Runner
+from mlopt.runners._base import Runner, Threads, axes_of
 from mlopt.serving import Opening
 from mlopt.serving.onnx_model import OnnxModel, OnnxSession, thread_count
-from mlopt.serving.shaped import ShapedSession, sizes_of
-from mlopt.types.artifact import Artifact, Format, Manifest
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    Arrays = Mapping[str, np.ndarray[Any, Any]]
-
-Threads = Annotated[int, Field(gt=0)] | Literal["auto"]
+from mlopt.serving.shaped import ShapedSession
+from mlopt.types.artifact import Artifact, Format
 
 
 class OnnxRuntimeRunner(Runner):
@@ -103,12 +94,3 @@ class OnnxRuntimeRunner(Runner):
             binding=provider.binding,
             axes=axes_of(artifact.manifest),
         )
-
-    def fixed(self, artifact: Artifact, inputs: Arrays) -> dict[str, int]:
-        """The sizes that dynamic axes have in a session for ``inputs``; none without static shapes."""
-        return sizes_of(inputs, axes_of(artifact.manifest)) if self.static_shapes else {}
-
-
-def axes_of(manifest: Manifest) -> Mapping[str, Sequence[int | str]]:
-    """The sizes of each input, and the names that the file has for those that are dynamic."""
-    return manifest.axes or {one.name: one.shape for one in manifest.inputs}

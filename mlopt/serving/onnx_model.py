@@ -16,7 +16,7 @@ from mlopt.serving import Binding
 from mlopt.serving.attach import Attachment, attach
 from mlopt.serving.device import NOT_CAPTURED, DeviceCall, graph_options
 from mlopt.serving.failure import cause_of
-from mlopt.serving.shaped import ShapedSession
+from mlopt.serving.shaped import ShapedSession, sizes_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,6 +79,10 @@ class OnnxModel(NamedTuple):
                 f"ONNX Runtime cannot load {Path(self.file).name} on {self.provider}: {cause_of(e)}"
             ) from e
         return OnnxSession(session, self.binding)
+
+    def sizes(self, inputs: Arrays) -> dict[str, int]:
+        """The sizes that dynamic axes have in a session for ``inputs``; none without static shapes."""
+        return sizes_of(inputs, self.axes) if self.settings["static_shapes"] else {}
 
 
 def open_onnx(**fields: Any) -> OnnxSession | ShapedSession:

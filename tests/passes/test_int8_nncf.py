@@ -19,7 +19,7 @@ from mlopt.errors import BuildError
 from mlopt.passes import PASSES
 from mlopt.passes._nncf import CalibrationSource
 from mlopt.providers import resolve_provider
-from mlopt.runners.onnxruntime import OnnxRuntimeRunner
+from mlopt.runners import RUNNERS
 from mlopt.types.artifact import Artifact, FileEntry
 from mlopt.types.tensors import TensorSpec
 
@@ -106,9 +106,9 @@ def test_openvino_compiles_a_network_of_convolutions_in_either_precision(
     made = artifact(bench, convolutions())
     quantized = bench.apply("int8_nncf", made, samples=8, preset=preset)
 
-    session = OnnxRuntimeRunner().open(quantized, provider, bench.project)
+    session = RUNNERS[provider.runner]().open(quantized, provider, bench.project)
 
-    assert set(session.nodes()) == {"OpenVINOExecutionProvider"}
+    assert set(session.nodes() or ()) == {"OpenVINOExecutionProvider"}
     found = session.run({"image": images()})["logits"]
     assert 0 < distance(found, run(made, images())) < 0.15
 

@@ -15,6 +15,7 @@ from mlopt.pipeline.proposing import with_setting
 from mlopt.pipeline.space import Maker, Space, candidate_space
 from mlopt.project import load_project
 from mlopt.providers import available_providers
+from mlopt.providers.openvino import OpenVinoProvider
 from mlopt.recipe import Recipe
 from mlopt.types.candidate import PlannedCandidate, Step
 from mlopt.types.passes import Brought
@@ -171,6 +172,24 @@ def test_a_provider_that_compiles_has_static_shapes_unless_the_recipe_says_other
         (here,), (elsewhere,) = (list(maker.on(recipe, p)) for p in ("cpu", "openvino"))
         assert here.settings["static_shapes"] is False
         assert elsewhere.settings["static_shapes"] is there
+
+
+def test_a_runner_of_fewer_settings_has_those_that_it_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(OpenVinoProvider, "runners", lambda self: ("openvino",))
+    session = {"graph_optimization": ["basic", "all"], "intra_op_threads": 1}
+    plain = {"name": "r", "summary": "s", "when": "w", "steps": [{"pass": "int8_dynamic"}]}
+    recipe = Recipe.model_validate({**plain, "session": session})
+    maker = Maker(Brought("onnx", has_student=False), "cpu")
+    (one,) = maker.on(recipe, "openvino")
+    assert one.runner == "openvino"
+    assert one.settings == {"intra_op_threads": 1, "static_shapes": True}
+    assert len(list(maker.on(recipe, "cpu"))) == 2
+    assert with_setting(one, "graph_optimization", "basic") is None
+    dynamic = with_setting(one, "static_shapes", False)
+    assert dynamic is not None
+    assert dynamic.settings == {"intra_op_threads": 1, "static_shapes": False}
 
 
 def test_a_setting_that_changes_nothing_or_that_the_provider_ignores_is_no_candidate() -> None:

@@ -10,8 +10,9 @@ import pytest
 from named_artifacts import make_artifact, write_run
 
 from mlopt.errors import ConfigError, RunError
-from mlopt.pipeline.reference import Entrant, Place, locate, parse
+from mlopt.pipeline.reference import Entrant, Place, locate, on_provider, parse
 from mlopt.pipeline.seal import artifact_sha256
+from mlopt.providers.openvino import OpenVinoProvider
 from mlopt.store.cache import Cache
 
 
@@ -92,6 +93,49 @@ def test_on_another_provider_it_leaves_what_only_its_own_suggested(
     entrant = found("model", tmp_path, cache, "cpu")
     assert entrant.provider == "cpu"
     assert entrant.settings == on_the_cpu
+
+
+@pytest.mark.parametrize(
+    ("here", "runner", "settings"),
+    [
+        (("onnxruntime", "openvino"), "openvino", {"intra_op_threads": 3}),
+        (("openvino",), "openvino", {"intra_op_threads": 3}),
+        (("onnxruntime",), "onnxruntime", {"intra_op_threads": 3, "graph_optimization": "all"}),
+    ],
+)
+def test_a_runner_that_cannot_run_here_gives_way_to_one_that_can(
+    tmp_path: Path,
+    cache: Cache,
+    monkeypatch: pytest.MonkeyPatch,
+    here: tuple[str, ...],
+    runner: str,
+    settings: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(OpenVinoProvider, "runners", lambda self: here)
+    monkeypatch.setattr(OpenVinoProvider, "unavailable_because", lambda self: None)
+    directory = make_artifact(tmp_path / "model", b"x").directory
+    session = {"runner": "openvino", "provider": "openvino", "settings": {"intra_op_threads": 3}}
+    (directory / "session.json").write_text(json.dumps(session))
+    entrant = found("model", tmp_path, cache)
+    assert (entrant.runner, entrant.provider) == (runner, "openvino")
+    assert entrant.settings.items() >= settings.items()
+    assert ("graph_optimization" in entrant.settings) == ("graph_optimization" in settings)
+
+
+def test_on_the_cpu_a_model_of_openvinos_is_onnx_runtimes_and_back(
+    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenVinoProvider, "runners", lambda self: ("openvino",))
+    monkeypatch.setattr(OpenVinoProvider, "unavailable_because", lambda self: None)
+    directory = make_artifact(tmp_path / "model", b"x").directory
+    settings = {"intra_op_threads": 3, "static_shapes": True}
+    session = {"runner": "openvino", "provider": "openvino", "settings": settings}
+    (directory / "session.json").write_text(json.dumps(session))
+    moved = found("model", tmp_path, cache, "cpu")
+    assert (moved.runner, moved.provider) == ("onnxruntime", "cpu")
+    assert (moved.settings["intra_op_threads"], moved.settings["static_shapes"]) == (3, False)
+    back = on_provider(moved, "openvino")
+    assert (back.runner, back.settings) == ("openvino", settings)
 
 
 def test_damaged_session_settings_are_an_error(tmp_path: Path, cache: Cache) -> None:

@@ -38,6 +38,7 @@ def diagnose_stage(
     shapes = [{name: array.shape for name, array in batch.items()} for batch in batches]
     subject = Subject(
         artifact=Artifact.open(Path(what.artifact)),
+        runner=what.runner,
         settings=what.settings,
         provider=what.provider,
         # Batches of other lengths would mix their times.
