@@ -120,11 +120,7 @@ class OpenVinoRunner(Runner):
         return None if find_spec("openvino") else "openvino is not installed"
 
     def open(self, artifact: Artifact, provider: Provider, project_dir: Path) -> Session:
-        """Reads the model; it is compiled by its first call.
-
-        Raises:
-            ModelError: OpenVINO cannot read it.
-        """
+        """Nothing is read yet: the first call compiles the model for its shapes."""
         return OpenVinoModel(
             file=str(artifact.main_file),
             provider="openvino",

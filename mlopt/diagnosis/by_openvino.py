@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
+import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from itertools import cycle, islice
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from mlopt.diagnosis.execution import SECONDS, WARMUP, Execution, runs_in, timed
+from mlopt.diagnosis.execution import SECONDS, WARMUP, Execution, repeated, timed
 from mlopt.diagnosis.trace import Kernel, Trace
-from mlopt.errors import ModelError
 from mlopt.providers import Provider
 from mlopt.runners.openvino import OpenVinoRunner
-from mlopt.serving.failure import cause_of
-from mlopt.serving.openvino_model import OpenVinoModel
+from mlopt.serving.openvino_model import OpenVinoSession
 from mlopt.types.artifact import Artifact
 from mlopt.types.diagnosis import Arithmetic
 
@@ -53,48 +50,34 @@ def execute_openvino(
     """
     model = runner.model(artifact, provider)
     sizes = model.sizes(inputs[0])
-    try:
-        plain_ms = timed(model.create(sizes), inputs)
-        trace = _traced(model, sizes, inputs, provider)
-    except ModelError:
-        raise
-    except Exception as e:  # OpenVINO raises RuntimeError of its C++ side
-        raise ModelError(
-            f"{artifact.manifest.main} cannot be run on {provider.label}: {cause_of(e)}"
-        ) from e
-    return Execution(tuple(plain_ms), len(trace.run_ms), trace, graph=None, assigned=())
+    plain_ms = timed(model.create(sizes), inputs)
+    session = OpenVinoSession(model.compiled(sizes, {"PERF_COUNT": "YES"}))
+    seen: list[list[Any]] = []
+    run_ms = repeated(
+        [session.bind(one) for one in inputs], SECONDS, lambda: seen.append(session.profile())
+    )
+    trace = Trace(tuple(run_ms), _kernels(seen[WARMUP:], provider.ort_name))
+    return Execution(tuple(plain_ms), len(run_ms), trace, graph=None, assigned=())
 
 
-def _traced(
-    model: OpenVinoModel, sizes: Mapping[str, int], inputs: Sequence[Arrays], provider: Provider
-) -> Trace:
-    request = model.compiled(sizes, {"PERF_COUNT": "YES"}).create_infer_request()
-    order = cycle(inputs)
-    run_ms: list[float] = []
-    for one in islice(order, WARMUP):
-        run_ms = [_milliseconds(request, one)]
+def _kernels(runs: Iterable[Iterable[Any]], provider: str) -> tuple[Kernel, ...]:
+    """Medians of what the profiler saw in each run."""
     times: dict[str, list[float]] = defaultdict(list)
-    seen: dict[str, tuple[str, str]] = {}
-    count = runs_in(SECONDS, run_ms[-1])
-    run_ms = []
-    for one in islice(order, count):
-        run_ms.append(_milliseconds(request, one))
-        for node in request.get_profiling_info():
-            if "EXECUTED" in str(node.status):
-                times[node.node_name].append(node.real_time.total_seconds() * 1e3)
-                seen[node.node_name] = node.node_type, node.exec_type
-    kernels = tuple(
+    kinds: dict[str, tuple[str, str]] = {}
+    for node in itertools.chain.from_iterable(runs):
+        if node.status == node.Status.EXECUTED:
+            times[node.node_name].append(node.real_time.total_seconds() * 1e3)
+            kinds[node.node_name] = node.node_type, node.exec_type
+    return tuple(
         Kernel(
             name=name,
             operator=f"{operator} ({kernel})",
-            provider=provider.ort_name,
-            time_ms=median(took),
+            provider=provider,
+            time_ms=median(times[name]),
             arithmetic=arithmetic_of(operator, kernel),
         )
-        for name, took in times.items()
-        for operator, kernel in [seen[name]]
+        for name, (operator, kernel) in kinds.items()
     )
-    return Trace(tuple(run_ms), kernels)
 
 
 def arithmetic_of(operator: str, kernel: str) -> Arithmetic | None:
@@ -107,9 +90,3 @@ def arithmetic_of(operator: str, kernel: str) -> Arithmetic | None:
     if operator not in PRODUCTS:
         return None
     return "int8" if kernel.lower().endswith(IN_8_BITS) else "float"
-
-
-def _milliseconds(request: Any, inputs: Arrays) -> float:
-    start = time.perf_counter()
-    request.infer(dict(inputs))
-    return (time.perf_counter() - start) * 1e3

@@ -100,6 +100,7 @@ def diagnose(
     found = Diagnosis(
         provider=provider.label,
         processor=processor.model,
+        runner=subject.runner,
         settings=dict(subject.settings),
         batch_size=subject.batch_size,
         synthetic=subject.synthetic,
@@ -167,7 +168,7 @@ def _work(subject: Subject, ran: Execution, nodes: Sequence[NodeCost]) -> _Work:
     seen = sum(one.nbytes for one in subject.inputs[0].values())
     compiled = (
         "compiles nodes into one, of which the profiler sees a single time"
-        if len(nodes) < 2
+        if subject.runner == OnnxRuntimeRunner.name
         else "makes nodes of its own out of those of the file, shown with the kernel that runs them"
     )
     notes = [

@@ -99,27 +99,30 @@ def timed(session: Session, inputs: Sequence[Arrays], seconds: float = SECONDS) 
         return repeated([session.bind(one) for one in inputs], seconds)
 
 
-def repeated(calls: Sequence[Callable[[], object]], seconds: float) -> list[float]:
+def repeated(
+    calls: Sequence[Callable[[], object]],
+    seconds: float,
+    after: Callable[[], object] = lambda: None,
+) -> list[float]:
     """Milliseconds of calls in turn, for about ``seconds``, after a few that do not count.
 
     Args:
         calls: At least one.
         seconds: There are at least :data:`FEWEST` and at most :data:`MOST`.
+        after: Called after each of the calls, those that do not count among them; it is not timed.
     """
     order = cycle(calls)
-    took = [_milliseconds(call) for call in islice(order, WARMUP)]
-    return [_milliseconds(call) for call in islice(order, runs_in(seconds, took[-1]))]
+    took = [_milliseconds(call, after) for call in islice(order, WARMUP)]
+    count = round(seconds * 1e3 / max(took[-1], 1e-3))
+    return [_milliseconds(call, after) for call in islice(order, min(MOST, max(FEWEST, count)))]
 
 
-def runs_in(seconds: float, each_ms: float) -> int:
-    """How many inferences there are in about ``seconds``: :data:`FEWEST` to :data:`MOST`."""
-    return min(MOST, max(FEWEST, round(seconds * 1e3 / max(each_ms, 1e-3))))
-
-
-def _milliseconds(call: Callable[[], object]) -> float:
+def _milliseconds(call: Callable[[], object], after: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
-    return (time.perf_counter() - start) * 1e3
+    took = time.perf_counter() - start
+    after()
+    return took * 1e3
 
 
 def _profiled(

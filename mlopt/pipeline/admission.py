@@ -8,7 +8,7 @@ from typing import Any
 
 from mlopt.errors import ConfigError, ModelError, WorkerError
 from mlopt.machine import usable_cpus
-from mlopt.pipeline.reference import Entrant
+from mlopt.pipeline.reference import EITHER, Entrant
 from mlopt.runners import shown_settings
 from mlopt.types.events import Event, OnEvent, Phase
 from mlopt.workers import Limits, run_task
@@ -98,12 +98,13 @@ def refuse_batch(entrant: Entrant, fixed: int | None, batch_size: int, option: s
 def setting_warnings(first: Entrant, second: Entrant) -> list[str]:
     """Where two entrants are run in ways that may themselves explain a difference."""
     found = []
-    if first.runner == second.runner and _shown(first) != _shown(second):
+    if _differ(first, second):
         found.append(
             f"'{first.name}' runs with {_settings(first)}, '{second.name}' with {_settings(second)}: "
             "a difference may come from that"
         )
     for one in (first, second):
+        found += runner_warnings(one)
         threads = next((one.settings[key] for key in THREADS if key in one.settings), None)
         if isinstance(threads, int) and threads > usable_cpus():
             found.append(
@@ -111,6 +112,34 @@ def setting_warnings(first: Entrant, second: Entrant) -> list[str]:
                 f"{usable_cpus()} processors: it may be slower here than where it will run"
             )
     return found
+
+
+def runner_warnings(entrant: Entrant) -> list[str]:
+    """Where what runs an entrant on this machine is not what it ships with."""
+    if entrant.ships_with is None:
+        return []
+    return [
+        f"'{entrant.name}' ships with the runner '{entrant.ships_with}', which cannot run on "
+        f"{entrant.provider} on this machine: '{entrant.runner}' runs it here"
+    ]
+
+
+def warn_of_runner(entrant: Entrant, on_event: OnEvent) -> None:
+    """Tells whoever watches of :func:`runner_warnings`."""
+    for words in runner_warnings(entrant):
+        on_event(Event(phase="check", message=words, level="warning"))
+
+
+def _differ(first: Entrant, second: Entrant) -> bool:
+    """Whether settings differ that both have, or what runs them on one provider."""
+    if first.runner == second.runner:
+        return _shown(first) != _shown(second)
+    if not {first.runner, second.runner} <= EITHER:
+        return False
+    if first.provider == second.provider:
+        return True
+    one, other = first.settings, second.settings
+    return any(one[name] != other[name] for name in one.keys() & other.keys() & set(THREADS))
 
 
 def _settings(entrant: Entrant) -> str:

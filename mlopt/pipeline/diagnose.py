@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlopt.errors import ConfigError, ModelError, WorkerError
-from mlopt.pipeline.admission import admit, refuse_batch, teller
+from mlopt.pipeline.admission import admit, refuse_batch, teller, warn_of_runner
 from mlopt.pipeline.limits import default_limits
 from mlopt.pipeline.reference import RUNNER_OF, locate, missing
 from mlopt.store.cache import Cache
@@ -76,6 +76,7 @@ def diagnose_model(
             f"'{request.model}' is a PyTorch model, and only ONNX models are diagnosed. Name a "
             "candidate that is exported: the recipe fp32 makes one."
         )
+    warn_of_runner(found, on_event)
     limits = default_limits(TASK_S)
     snapshot = work / "inputs"
     (fixed,) = admit(

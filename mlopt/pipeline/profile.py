@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlopt.errors import ConfigError
-from mlopt.pipeline.admission import admit, refuse_batch
+from mlopt.pipeline.admission import admit, refuse_batch, warn_of_runner
 from mlopt.pipeline.limits import default_limits
 from mlopt.pipeline.load import affordable_launches
 from mlopt.pipeline.reference import RUNNER_OF, Entrant, missing, named, on_provider
@@ -114,6 +114,8 @@ def profile_model(
     start = time.monotonic()
     limits, snapshot = default_limits(TASK_S), work / "inputs"
     entrants = _entrants(request, cache, work)
+    for entrant in entrants:
+        warn_of_runner(entrant, on_event)
     request = _admitted(request, entrants[0], snapshot, limits, on_event)
     contestants = [Contestant(one.provider, one.stage) for one in entrants]
     setting = Setting(

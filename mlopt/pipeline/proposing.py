@@ -141,8 +141,6 @@ def _with_session(candidate: PlannedCandidate, name: str, value: Any) -> Planned
     if candidate.provider != "cpu" and name not in EVERYWHERE:
         return None
     kind = RUNNERS[candidate.runner]
-    if name not in kind.model_fields:
-        return None
     changed = kind.model_validate({**candidate.settings, name: value})
     settings = changed.resolve(usable_cpus()).model_dump(mode="json")
     if settings == candidate.settings:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlopt.errors import ConfigError, MloptError, RunError, did_you_mean
 from mlopt.machine import usable_cpus
 from mlopt.pipeline.seal import artifact_sha256
-from mlopt.providers import resolve_provider
+from mlopt.providers import ORT, resolve_provider
 from mlopt.runners import RUNNERS
 from mlopt.store.cache import Cache
 from mlopt.store.hashing import sha256_file
@@ -20,7 +20,11 @@ from mlopt.types.candidate import PlannedCandidate, Stage
 from mlopt.types.run import CandidateResult
 
 SESSION = "session.json"
-RUNNER_OF: dict[Format, str] = {"onnx": "onnxruntime", "torch": "pytorch"}
+RUNNER_OF: dict[Format, str] = {"onnx": ORT, "torch": "pytorch"}
+
+EITHER = frozenset({ORT, "openvino"})
+"""Runners of mlopt's that execute one and the same file. Which of them does on a provider is up to the
+machine."""
 
 FORMS = (
     "Name an .onnx file, the directory of an artifact or of a run, or a candidate of a run as "
@@ -48,6 +52,8 @@ class Entrant(NamedTuple):
         name: As the user wrote it.
         onnx: A bare file that has yet to become an artifact; None for what is one.
         directory: Of the artifact, or where it will be.
+        ships_with: The runner that it is meant to have, which cannot run it on this machine; None: it
+            has the one that it is meant to have.
     """
 
     name: str
@@ -56,6 +62,7 @@ class Entrant(NamedTuple):
     runner: str
     provider: str
     settings: dict[str, Any]
+    ships_with: str | None = None
 
     @property
     def stage(self) -> Stage:
@@ -293,26 +300,26 @@ def on_provider(found: Entrant, provider: str | None) -> Entrant:
             )
         return found
     chosen.require()
+    is_own = chosen.label == found.provider
     here = chosen.runners()
-    if chosen.label == found.provider:
-        return found if found.runner in here else _by(here[0], found, {})
-    moved = found._replace(provider=chosen.label, settings=_as_usual(found))
-    return _by(here[0], moved, chosen.session)
+    stays = found.runner not in EITHER or (is_own and found.runner in here)
+    runner = found.runner if stays else here[0]
+    if is_own:
+        shipped = None if stays else found.runner
+        return _by(runner, found._replace(ships_with=shipped))
+    settings = {**_as_usual(found), **chosen.session}
+    return _by(runner, found._replace(provider=chosen.label, settings=settings))
 
 
-def _by(runner: str, found: Entrant, suggested: Mapping[str, Any]) -> Entrant:
-    """The same, executed by a runner that can do it here, with those of its settings that it knows.
-
-    Args:
-        runner: By name.
-        found: What was named.
-        suggested: Settings by its provider, over its own.
-    """
-    kind = RUNNERS[runner]
-    settings = kind.known({**found.settings, **suggested})
-    if runner != found.runner:
-        settings = {**kind().resolve(usable_cpus()).model_dump(mode="json"), **settings}
-    return found._replace(runner=runner, settings=settings)
+def _by(runner: str, found: Entrant) -> Entrant:
+    """The same, executed by a runner, with those of its settings that mean something to it."""
+    if runner == found.runner:
+        return found
+    kind, before = RUNNERS[runner], RUNNERS[found.runner]
+    usual = kind().resolve(usable_cpus()).model_dump(mode="json")
+    foreign = before.model_fields.keys() - kind.model_fields.keys()
+    kept = {name: value for name, value in found.settings.items() if name not in foreign}
+    return found._replace(runner=runner, settings={**usual, **kept})
 
 
 def _as_usual(found: Entrant) -> dict[str, Any]:

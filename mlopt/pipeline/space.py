@@ -11,7 +11,7 @@ from mlopt.machine import usable_cpus
 from mlopt.project import LoadedProject
 from mlopt.providers import available_providers, resolve_provider
 from mlopt.recipe import Recipe, find_recipe, list_recipes
-from mlopt.recipe.schema import Expansion
+from mlopt.recipe.schema import SESSION, Expansion
 from mlopt.runners import RUNNERS
 from mlopt.search._tpe import why_unavailable
 from mlopt.types.candidate import PlannedCandidate, Role, suffix_of
@@ -244,13 +244,9 @@ class Maker(NamedTuple):
     home: str
 
     def on(self, recipe: Recipe, provider: str) -> Iterator[PlannedCandidate]:
-        """Every choice of a recipe on one provider; of those that are the same there, the first."""
-        known = set()
-        for expansion in recipe.expand(self.brought.format):
-            one = self.of(recipe.name, expansion, provider)
-            if (identity := _identity(one)) not in known:
-                known.add(identity)
-                yield one
+        """Every choice of a recipe on one provider; what is the same there comes once."""
+        made = (self.of(recipe.name, one, provider) for one in recipe.expand(self.brought.format))
+        yield from {candidate.name: candidate for candidate in made}.values()
 
     def chosen(self, recipe: Recipe, choices: Mapping[str, Any], provider: str) -> PlannedCandidate:
         """One choice of a recipe on one provider."""
@@ -262,17 +258,20 @@ class Maker(NamedTuple):
         label = place.label
         elsewhere = "" if label == resolve_provider(self.home).label else f"@{label}"
         kind = RUNNERS[place.runner]
-        # A setting of ONNX Runtime's means nothing to OpenVINO by itself.
+        # A setting of ONNX Runtime's means nothing to OpenVINO by itself: it is no choice there.
         session = kind.known({**place.session, **expansion.session})
         runner = kind.model_validate(session).resolve(usable_cpus())
+        foreign = expansion.session.keys() - session.keys()
+        labels = {label for name in foreign for label in (name, f"{SESSION}.{name}")}
+        choices = {name: v for name, v in expansion.choices.items() if name not in labels}
         return PlannedCandidate(
-            name=name + suffix_of(expansion.choices) + elsewhere,
+            name=name + suffix_of(choices) + elsewhere,
             role="candidate",
             recipe=name,
             provider=label,
             runner=kind.name,
             steps=expansion.steps,
-            choices=expansion.choices,
+            choices=choices,
             settings=runner.model_dump(mode="json"),
         )
 

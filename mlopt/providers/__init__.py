@@ -7,12 +7,13 @@ by the name that ONNX Runtime gives it.
 from __future__ import annotations
 
 from mlopt.errors import ConfigError, did_you_mean
-from mlopt.providers._base import Provider, runtime_builds, runtime_problem
+from mlopt.providers._base import ORT, Provider, runtime_builds, runtime_problem
 from mlopt.registry import Folder
 
 PROVIDERS: Folder[Provider] = Folder("mlopt.providers", Provider, "provider")
 
 __all__ = [
+    "ORT",
     "PROVIDERS",
     "Provider",
     "available_providers",

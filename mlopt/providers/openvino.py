@@ -85,8 +85,8 @@ class OpenVinoProvider(Provider):
             if self.device == "gpu":
                 return "OpenVINO sees no Intel GPU here. Install its driver, or choose another."
             return (
-                "OpenVINO's plug-in for ONNX Runtime passes over this processor, and OpenVINO "
-                f"itself, which does not, is not installed. {self.install}"
+                "OpenVINO's plug-in for ONNX Runtime does not take this processor, and OpenVINO "
+                f"itself, which does, is not installed. {self.install}"
             )
         if self.precision == "bf16" and not read_processor().flags & BF16_FLAGS:
             return "this processor has neither avx512_bf16 nor amx_bf16. Use 'openvino'."
@@ -97,10 +97,15 @@ class OpenVinoProvider(Provider):
         if find_spec(PLUG_IN) is None:
             return False
         if self.device == "gpu":
-            hidden = sys.platform == "linux" and not RENDER_NODES.exists()
-            return not hidden and bool(openvino_devices("GPU"))
+            if sys.platform == "linux" and not RENDER_NODES.exists():
+                return False
+        elif "intel" in read_processor().model.lower():
+            return True
         # It is asked only where it may say no: to load it takes a moment.
-        return "intel" in read_processor().model.lower() or bool(openvino_devices("CPU"))
+        try:
+            return bool(openvino_devices(self.device.upper()))
+        except Exception:  # noqa: BLE001  # it cannot be loaded; OpenVINO by itself may be there
+            return False
 
     def attachment(self, threads: int = 0) -> Attachment:
         """The plug-in's device, in the place of a provider."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from mlopt.passes import PASSES
+from mlopt.providers import ORT
 from mlopt.runners import RUNNERS
 from mlopt.types.artifact import Format
 from mlopt.types.candidate import Step
@@ -18,8 +19,8 @@ from mlopt.types.passes import Brought, Pass
 from mlopt.types.patterns import RECIPE_NAME
 from mlopt.types.record import Record
 
-RUNNER = "onnxruntime"
-"""What executes the artifacts of recipes."""
+RUNNER = ORT
+"""Whose session settings a recipe may name; what executes its artifacts is up to the provider."""
 
 SESSION = "session"
 """Where a choice stands that is no pass's, for its label."""

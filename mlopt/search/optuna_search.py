@@ -106,7 +106,9 @@ class OptunaSearch:
         first, last = len(self._asked) - len(self._open) + 1, len(self._asked)
         which = f"trial {last}" if first == last else f"trials {first} to {last}"
         because = f"{self._recipe}: {which} of {max(self._trials, last)}".removeprefix(": ")
-        return Batch([self._asked[one] for one in self._open], because=because)
+        # On a provider to which a setting means nothing, two combinations are one candidate.
+        asked = {self._asked[one].name: self._asked[one] for one in self._open}
+        return Batch(list(asked.values()), because=because)
 
     def tell(self, run: Run) -> None:
         """What became of the last batch; and, of a resumed run, what it has besides."""

@@ -84,10 +84,10 @@ class OpenVinoModel(NamedTuple):
         Raises:
             ModelError: OpenVINO refuses the model.
         """
-        import openvino as ov
-
-        core = ov.Core()
         try:
+            import openvino as ov
+
+            core = ov.Core()
             model = core.read_model(self.file)
             if sizes:
                 model.reshape(
@@ -121,7 +121,7 @@ def open_openvino(**fields: Any) -> OpenVinoSession | ShapedSession:
 class OpenVinoSession:
     """A model compiled by OpenVINO. Callers may be many: each inference has a request to itself."""
 
-    def __init__(self, compiled: ov.CompiledModel, outputs: Sequence[str]) -> None:
+    def __init__(self, compiled: ov.CompiledModel, outputs: Sequence[str] = ()) -> None:
         """Wraps what is compiled.
 
         Args:
@@ -129,18 +129,26 @@ class OpenVinoSession:
             outputs: Their names in order; empty: those that it has itself.
         """
         self._compiled = compiled
-        self._inputs = _names(compiled.inputs)
-        self._outputs = list(outputs) or [one.any_name for one in compiled.outputs]
+        self._inputs = [sorted(port.get_names()) for port in compiled.inputs]
+        self._outputs = _places(compiled.outputs, outputs)
         # Its buffers are as large as the activations: as many as there are callers at a time.
         self._idle: list[ov.InferRequest] = []
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """Outputs by name."""
+        """Outputs by name.
+
+        Raises:
+            ModelError: An input is missing, or OpenVINO refuses one.
+        """
         found = self._infer(self._tensors(inputs), shared=False)
-        return {name: found[i] for i, name in enumerate(self._outputs)}
+        return {name: found[place] for name, place in self._outputs.items()}
 
     def bind(self, inputs: Arrays) -> Callable[[], object]:
-        """One inference: inputs are read where they are, outputs stay in the request's buffers."""
+        """One inference: inputs are read where they are, outputs stay in the request's buffers.
+
+        Raises:
+            ModelError: An input is missing.
+        """
         return partial(self._infer, self._tensors(inputs), shared=True)
 
     def serving(self) -> AbstractContextManager[object]:
@@ -152,21 +160,45 @@ class OpenVinoSession:
         ops = self._compiled.get_runtime_model().get_ops()
         return {OPENVINO: sum(layer_of(op) not in COMPUTES_NOTHING for op in ops)}
 
+    def profile(self) -> list[ov.ProfilingInfo]:
+        """What the profiler saw of the last inference; the model is compiled with ``PERF_COUNT``."""
+        found: list[ov.ProfilingInfo] = self._idle[-1].get_profiling_info()
+        return found
+
     def _infer(self, tensors: _Tensors, *, shared: bool) -> Any:
-        request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
         try:
             for name, tensor, _ in tensors:
                 request.set_tensor(name, tensor)
             return request.infer(share_outputs=shared)
+        except RuntimeError as e:
+            raise ModelError(f"OpenVINO cannot run the model: {cause_of(e)}") from e
         finally:
             self._idle.append(request)
 
     def _tensors(self, inputs: Arrays) -> _Tensors:
+        """Those that the compiled graph takes: it has dropped what the file does not use."""
         import numpy as np
         import openvino as ov
 
-        dense = {n: np.ascontiguousarray(a) for n, a in inputs.items() if n in self._inputs}
-        return [(name, ov.Tensor(a, shared_memory=True), a) for name, a in dense.items()]
+        found = []
+        for names in self._inputs:
+            name = next((one for one in names if one in inputs), None)
+            if name is None:
+                raise ModelError(f"the model takes an input '{names[0]}', which is missing")
+            array = np.asarray(inputs[name], order="C")
+            found.append((name, ov.Tensor(array, shared_memory=True), array))
+        return found
+
+
+def _places(ports: Sequence[Any], names: Sequence[str]) -> dict[str, int]:
+    """Where each output stands: by its name; by its place in the file where that is lost."""
+    known = {name: i for i, port in enumerate(ports) for name in port.get_names()}
+    own = names or [port.any_name for port in ports]
+    return {name: known.get(name, place) for place, name in enumerate(own)}
 
 
 def layer_of(node: ov.Node) -> str:

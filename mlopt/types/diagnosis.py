@@ -205,6 +205,7 @@ class Diagnosis(Record):
     """Why a model is as fast as it is.
 
     Attributes:
+        runner: What executed it.
         settings: Session settings that it ran with.
         runs: Inferences that each median is over.
         p50_ms: Median of one inference without the profiler.
@@ -223,6 +224,7 @@ class Diagnosis(Record):
 
     provider: str
     processor: str
+    runner: str = "onnxruntime"
     settings: dict[str, Any] = {}
     batch_size: int
     synthetic: bool

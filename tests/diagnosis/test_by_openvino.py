@@ -49,9 +49,19 @@ def test_every_node_that_ran_has_a_time_and_its_kernel(tmp_path: Path) -> None:
     assert sum(one.share for one in costs) == pytest.approx(1)
 
 
+def test_an_input_that_the_graph_does_not_use_is_no_hindrance(tmp_path: Path) -> None:
+    t = Tiny()
+    t.input("unused", (1, 2))
+    inputs = [{"x": np.zeros(IMAGE, np.float32), "unused": np.zeros((1, 2), np.float32)}]
+    model = artifact(quantized(t), tmp_path)
+    assert execute_openvino(model, OpenVinoRunner(), OpenVinoProvider(), inputs).trace.kernels
+
+
 def test_a_model_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
     model = artifact(quantized(Tiny()), tmp_path)
-    with pytest.raises(ModelError, match=r"model\.onnx cannot be run on openvino: ") as caught:
+    with pytest.raises(
+        ModelError, match=r"OpenVINO cannot (load model\.onnx on openvino|run the model): "
+    ) as caught:
         execute_openvino(
             model, OpenVinoRunner(), OpenVinoProvider(), [{"x": np.zeros((1, 1), np.float32)}]
         )
@@ -71,5 +81,6 @@ def test_a_diagnosis_names_the_kernels_and_counts_the_products_of_the_file(tmp_p
     found = diagnose(subject, tmp_path)
     assert found.macs == {"int8": 6 * 64 * 4 * 9}
     assert found.nodes_ms > 0
+    assert found.runner == "openvino"
     assert found.peaks.int8_gmacs_per_s
     assert any("shown with the kernel that runs them" in note for note in found.notes)

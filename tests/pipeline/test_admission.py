@@ -9,7 +9,7 @@ import pytest
 
 from mlopt.errors import ConfigError
 from mlopt.machine import usable_cpus
-from mlopt.pipeline.admission import refuse_batch, setting_warnings
+from mlopt.pipeline.admission import refuse_batch, runner_warnings, setting_warnings
 from mlopt.pipeline.compare import timing_seconds
 from mlopt.pipeline.reference import Entrant
 from mlopt.pipeline.tasks.admit import clash
@@ -79,6 +79,27 @@ def test_settings_of_an_older_run_are_no_difference_where_the_new_ones_are_as_us
 
 def test_a_difference_of_runners_is_what_is_compared_and_no_warning() -> None:
     assert setting_warnings(entrant("a"), entrant("b", x=1)._replace(runner="pytorch")) == []
+
+
+def test_onnx_artifacts_by_two_runners_are_told_of_what_they_do_not_share() -> None:
+    here = entrant("a", intra_op_threads=1, graph_optimization="all")
+    by_itself = Entrant("b", None, Path("nowhere"), "openvino", "openvino", {"intra_op_threads": 1})
+    assert setting_warnings(here, by_itself) == []
+    (warning,) = setting_warnings(here, by_itself._replace(settings={"intra_op_threads": 2}))
+    assert "intra_op_threads=2" in warning
+    (warning,) = setting_warnings(here._replace(provider="openvino"), by_itself)
+    assert "'a' runs with onnxruntime" in warning
+    assert "'b' with openvino" in warning
+
+
+def test_a_runner_that_is_not_the_one_that_ships_is_named() -> None:
+    one = entrant("a")._replace(runner="openvino", provider="openvino", ships_with="onnxruntime")
+    (warning,) = runner_warnings(one)
+    assert warning.startswith(
+        "'a' ships with the runner 'onnxruntime', which cannot run on openvino"
+    )
+    assert warning in setting_warnings(one, one)
+    assert runner_warnings(entrant("a")) == []
 
 
 @pytest.mark.parametrize(

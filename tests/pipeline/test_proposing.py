@@ -183,7 +183,7 @@ def test_a_runner_of_fewer_settings_has_those_that_it_knows(
     recipe = Recipe.model_validate({**plain, "session": session})
     maker = Maker(Brought("onnx", has_student=False), "cpu")
     (one,) = maker.on(recipe, "openvino")
-    assert one.runner == "openvino"
+    assert (one.runner, one.name, one.choices) == ("openvino", "r@openvino", {})
     assert one.settings == {"intra_op_threads": 1, "static_shapes": True}
     assert len(list(maker.on(recipe, "cpu"))) == 2
     assert with_setting(one, "graph_optimization", "basic") is None

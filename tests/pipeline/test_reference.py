@@ -118,8 +118,17 @@ def test_a_runner_that_cannot_run_here_gives_way_to_one_that_can(
     (directory / "session.json").write_text(json.dumps(session))
     entrant = found("model", tmp_path, cache)
     assert (entrant.runner, entrant.provider) == (runner, "openvino")
+    assert entrant.ships_with == (None if runner == "openvino" else "openvino")
     assert entrant.settings.items() >= settings.items()
     assert ("graph_optimization" in entrant.settings) == ("graph_optimization" in settings)
+
+
+def test_somebody_elses_runner_keeps_its_model(tmp_path: Path, cache: Cache) -> None:
+    directory = make_artifact(tmp_path / "model", b"x").directory
+    session = {"runner": "theirs", "provider": "cpu", "settings": {"x": 1}}
+    (directory / "session.json").write_text(json.dumps(session))
+    entrant = found("model", tmp_path, cache)
+    assert (entrant.runner, entrant.settings, entrant.ships_with) == ("theirs", {"x": 1}, None)
 
 
 def test_on_the_cpu_a_model_of_openvinos_is_onnx_runtimes_and_back(

@@ -99,7 +99,20 @@ def test_openvino_runs_by_itself_where_the_plug_in_passes_over_the_processor(
         assert provider.runner == (runners or ("onnxruntime",))[0]
         reason = provider.unavailable_because()
         assert (reason is None) == bool(runners)
-        assert runners or "passes over this processor" in str(reason)
+        assert runners or "does not take this processor" in str(reason)
+
+
+@pytest.mark.usefixtures("_installed")
+def test_a_plug_in_that_cannot_be_loaded_leaves_openvino_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(kind: str) -> list[Any]:
+        raise OSError("undefined symbol")
+
+    monkeypatch.setattr(openvino, "read_processor", lambda: Processor("AMD", "x86_64", frozenset()))
+    monkeypatch.setattr(openvino, "openvino_devices", broken)
+    assert OpenVinoProvider().runners() == ("openvino",)
+    assert OpenVinoProvider().unavailable_because() is None
 
 
 @pytest.mark.skipif(find_spec(PLUG_IN) is None, reason="needs the extra openvino")

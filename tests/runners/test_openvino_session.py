@@ -154,6 +154,42 @@ def test_a_model_that_it_cannot_read_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(e.value)
 
 
+def test_an_operator_that_it_does_not_know_is_named(tmp_path: Path) -> None:
+    floats = TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Unheard", ["x"], ["scaled"], domain="com.microsoft")],
+        "strange",
+        [helper.make_tensor_value_info("x", floats, ["batch", 64])],
+        [helper.make_tensor_value_info("scaled", floats, ["batch", 64])],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(
+        helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "model.onnx"
+    )
+    with pytest.raises(ModelError, match=r"for operations: com\.microsoft\.Unheard$"):
+        opened(named(tmp_path))
+
+
+def test_inputs_that_are_missing_or_do_not_fit_are_one_line(artifact: Artifact) -> None:
+    session = opened(artifact)
+    with pytest.raises(ModelError, match="takes an input 'scale', which is missing"):
+        session.run({"x": examples(1)["x"]})
+    with pytest.raises(ModelError, match="OpenVINO cannot run the model: ") as e:
+        session.run({**examples(1), "x": np.zeros((1, 63), np.float32)})
+    assert "\n" not in str(e.value)
+    assert "Exception from" not in str(e.value)
+    np.testing.assert_allclose(
+        session.run(examples(1))["scaled"], expected(examples(1)), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_outputs_are_found_by_their_names(artifact: Artifact) -> None:
+    turned = artifact.manifest.model_copy(update={"outputs": artifact.manifest.outputs[::-1]})
+    found = opened(Artifact(directory=artifact.directory, manifest=turned)).run(examples(2))
+    assert list(found) == ["negated", "scaled"]
+    np.testing.assert_allclose(found["scaled"], expected(examples(2)), rtol=1e-5, atol=1e-5)
+
+
 def test_it_runs_on_openvino_alone(artifact: Artifact) -> None:
     with pytest.raises(ConfigError, match="does not run on 'cpu'"):
         OpenVinoRunner().open(artifact, CpuProvider(), Path())

@@ -13,10 +13,20 @@ No suitable implementations.This may indicate that the memory descriptors are no
 
 """
 
+NOT_CONVERTED = """Exception from src/inference/src/cpp/core.cpp:84:
+Check 'false' failed at src/frontends/common_translators/src/unconverted_ops_report.cpp:151:
+FrontEnd API failed with OpConversionFailure:
+Model wasn't fully converted.
+Summary:
+-- No conversion rule found for operations: com.microsoft.Foo
+
+"""
+
 
 @pytest.mark.parametrize(
     ("message", "cause"),
     [
+        (NOT_CONVERTED, "No conversion rule found for operations: com.microsoft.Foo"),
         (
             OF_OPENVINO,
             "No suitable implementations.This may indicate that the memory descriptors are not "
