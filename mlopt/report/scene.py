@@ -37,6 +37,9 @@ _FARTHEST = 3.0
 MOST_LABELS = 16
 """The chosen one, the baseline and the fastest have names; the rest are points only."""
 
+CROWD = 8
+"""Among more points than these, the intervals of those that were not chosen are pale."""
+
 
 class Point(NamedTuple):
     """A candidate in the plot; ``y`` in points for a share of right answers."""
@@ -242,12 +245,14 @@ def _draw(axes: Axes, point: Point, scene: Scene) -> list[Box]:
     beyond = _is_beyond(point, scene)
     y = _drawn_y(point, scene)
     bars: dict[str, Any] = {"xerr": _bar(point.x), "yerr": None if beyond else _bar(point.y)}
+    pale = point.kind == "candidate" and len(scene.points) > CROWD
     axes.errorbar(
         [point.x.value],
         [y],
         **bars,
         fmt="v" if beyond else look.marker,
         color=look.color,
+        ecolor=(look.color, 0.35 if pale else 1.0),
         markersize=7 if beyond else look.size,
         elinewidth=1.8 if point.kind == "chosen" else 1.1,
         capsize=2.5,

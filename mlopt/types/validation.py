@@ -42,11 +42,15 @@ def validate(kind: type[R], value: Any, problems: Problems, place: str = "") -> 
         The record; None when there was a mistake.
     """
     try:
-        return kind.model_validate(value)
+        found = kind.model_validate(value)
     except ValidationError as e:
         for alternatives in _mistakes(e):
             problems.add(*_explain(kind, alternatives, place))
         return None
+    turned = list(_turned_into_numbers(value, found, place))
+    for where, truth in turned:
+        problems.add(where, f"should be a number; found {truth}")
+    return None if turned else found
 
 
 def join(place: str, *parts: int | str) -> str:
@@ -57,6 +61,20 @@ def join(place: str, *parts: int | str) -> str:
         else:
             place += f".{part}" if place else part
     return place
+
+
+def _turned_into_numbers(value: Any, found: Any, place: str) -> Iterator[tuple[str, bool]]:
+    """Where a truth value stands for a number, which pydantic would take for 1 or 0."""
+    if isinstance(value, bool):
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            yield place, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            below = found.get(key) if isinstance(found, dict) else getattr(found, str(key), None)
+            yield from _turned_into_numbers(part, below, join(place, key))
+    elif isinstance(value, list | tuple) and isinstance(found, list | tuple):
+        for i, (part, below) in enumerate(zip(value, found, strict=False)):
+            yield from _turned_into_numbers(part, below, join(place, i))
 
 
 def _mistakes(error: ValidationError) -> Iterator[list[Any]]:

@@ -56,6 +56,11 @@ def test_returns_the_record_and_notes_nothing_when_all_is_well() -> None:
             "mlopt.yaml, metrics[0].max_drop:",
         ),
         ({"name": "a", "sizes": [1, 2, "three"]}, "mlopt.yaml, sizes[2]:"),
+        ({"name": "a", "sizes": [1, True]}, "mlopt.yaml, sizes[1]: should be a number; found True"),
+        (
+            {"name": "a", "metrics": [{"name": "b", "max_drop": False}]},
+            "mlopt.yaml, metrics[0].max_drop: should be a number; found False",
+        ),
     ],
 )
 def test_a_mistake_is_noted_once_with_its_place(value: dict[str, Any], place: str) -> None:
