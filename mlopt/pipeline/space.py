@@ -262,8 +262,8 @@ class Maker(NamedTuple):
         session = kind.known({**place.session, **expansion.session})
         runner = kind.model_validate(session).resolve(usable_cpus())
         foreign = expansion.session.keys() - session.keys()
-        labels = {label for name in foreign for label in (name, f"{SESSION}.{name}")}
-        choices = {name: v for name, v in expansion.choices.items() if name not in labels}
+        left_out = {text for setting in foreign for text in (setting, f"{SESSION}.{setting}")}
+        choices = {n: v for n, v in expansion.choices.items() if n not in left_out}
         return PlannedCandidate(
             name=name + suffix_of(choices) + elsewhere,
             role="candidate",
