@@ -86,9 +86,13 @@ class OpenVinoModel(NamedTuple):
         """
         try:
             import openvino as ov
+            from openvino._offline_transformations import apply_moc_transformations
 
             core = ov.Core()
             model = core.read_model(self.file)
+            # What convert_model does to a file besides, and read_model does not: without it attention
+            # is not fused. That function itself would report its use to OpenVINO's makers.
+            apply_moc_transformations(model, cf=False)
             if sizes:
                 model.reshape(
                     {
