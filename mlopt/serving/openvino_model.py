@@ -90,8 +90,8 @@ class OpenVinoModel(NamedTuple):
 
             core = ov.Core()
             model = core.read_model(self.file)
-            # What convert_model does to a file besides, and read_model does not: without it attention
-            # is not fused. That function itself would report its use to OpenVINO's makers.
+            # What convert_model does besides, and without which some fusions are missing; that function
+            # itself reports its use to OpenVINO's makers.
             apply_moc_transformations(model, cf=False)
             if sizes:
                 model.reshape(
