@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlopt.diagnosis.advice import EXPLAINED, Surroundings, advise, explained_share
 from mlopt.diagnosis.by_openvino import execute_openvino
 from mlopt.diagnosis.costs import node_costs, operator_costs
-from mlopt.diagnosis.execution import Assigned, Execution, execute
+from mlopt.diagnosis.execution import Assigned, Execution, WithProfiler, execute
 from mlopt.diagnosis.expected import expected_work
 from mlopt.diagnosis.graph import Graph
 from mlopt.diagnosis.islands import float_islands, without_int8_kernel
@@ -84,7 +84,7 @@ def diagnose(
         ModelError: It cannot be loaded or run here.
     """
     runner = RUNNERS[subject.runner].model_validate(dict(subject.settings))
-    if not isinstance(runner, OnnxRuntimeRunner | OpenVinoRunner):
+    if not isinstance(runner, WithProfiler):
         raise ModelError(f"the runner '{runner.name}' has no profiler that mlopt reads")
     provider = resolve_provider(subject.provider)
     emit("running the model with the profiler and without")
@@ -118,22 +118,22 @@ def diagnose(
         peaks=peaks,
         **_quantization(ran, nodes, operators, subject.settings),
     )
-    around = Surroundings(
+    notes = (*work.notes, *_notes(found), *_beaten(measured, peaks))
+    found = found.model_copy(update={"notes": notes})
+    return found.model_copy(update={"advice": advise(found, _around(written.opset, processor))})
+
+
+def _around(opset: int, processor: Processor) -> Surroundings:
+    return Surroundings(
         is_x86=processor.is_x86,
         has_bf16=bool(processor.flags & {"amx_bf16", "avx512_bf16"}),
         openvino=resolve_provider("openvino").unavailable_because(),
-        opset=written.opset,
+        opset=opset,
     )
-    notes = (*work.notes, *_notes(found), *_beaten(measured, peaks))
-    found = found.model_copy(update={"notes": notes})
-    return found.model_copy(update={"advice": advise(found, around)})
 
 
 def _execute(
-    subject: Subject,
-    runner: OnnxRuntimeRunner | OpenVinoRunner,
-    provider: Provider,
-    scratch: Path,
+    subject: Subject, runner: WithProfiler, provider: Provider, scratch: Path
 ) -> Execution:
     try:
         if isinstance(runner, OpenVinoRunner):

@@ -15,6 +15,7 @@ from mlopt.diagnosis.trace import Trace, read_trace
 from mlopt.errors import ModelError
 from mlopt.providers import Provider
 from mlopt.runners.onnxruntime import OnnxRuntimeRunner
+from mlopt.runners.openvino import OpenVinoRunner
 from mlopt.serving import Session
 from mlopt.serving.attach import attach
 from mlopt.serving.onnx_model import OnnxSession, session_options
@@ -33,6 +34,9 @@ SECONDS = 2.0
 """For the inferences of one session."""
 
 OPTIMIZED = "optimized.onnx"
+
+WithProfiler = OnnxRuntimeRunner | OpenVinoRunner
+"""Runners of which there is a profiler that is read here."""
 
 
 class Assigned(NamedTuple):

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlopt.diagnosis.execution import timed
+from mlopt.diagnosis.execution import WithProfiler, timed
 from mlopt.errors import MloptError
 from mlopt.providers import Provider
-from mlopt.runners.onnxruntime import OnnxRuntimeRunner
-from mlopt.runners.openvino import OpenVinoRunner
 from mlopt.types.artifact import Artifact, Manifest
 from mlopt.types.diagnosis import NodeCost, Peaks
 
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     import onnx
 
     Arrays = dict[str, np.ndarray[Any, Any]]
-    OnnxRunner = OnnxRuntimeRunner | OpenVinoRunner
     Probe = Callable[[np.random.Generator], tuple[onnx.GraphProto, Arrays]]
 
 SIZE = 1024
@@ -34,7 +31,7 @@ SECONDS = 0.25
 _OPSET, _IR = 17, 8
 
 
-def measure_peaks(runner: OnnxRunner, provider: Provider, scratch: Path) -> Peaks:
+def measure_peaks(runner: WithProfiler, provider: Provider, scratch: Path) -> Peaks:
     """Times products of large matrices, and an addition of large arrays.
 
     Args:
@@ -73,7 +70,7 @@ def at_least_reached(peaks: Peaks, nodes: Iterable[NodeCost]) -> Peaks:
     )
 
 
-def _fastest(build: Probe, runner: OnnxRunner, provider: Provider, scratch: Path) -> float | None:
+def _fastest(build: Probe, runner: WithProfiler, provider: Provider, scratch: Path) -> float | None:
     """Milliseconds of the fastest inference; None where the provider does not take the graph."""
     import numpy as np
     import onnx

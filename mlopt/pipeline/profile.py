@@ -113,9 +113,7 @@ def profile_model(
     """
     start = time.monotonic()
     limits, snapshot = default_limits(TASK_S), work / "inputs"
-    entrants = _entrants(request, cache, work)
-    for entrant in entrants:
-        warn_of_runner(entrant, on_event)
+    entrants = _entrants(request, cache, work, on_event)
     request = _admitted(request, entrants[0], snapshot, limits, on_event)
     contestants = [Contestant(one.provider, one.stage) for one in entrants]
     setting = Setting(
@@ -215,7 +213,9 @@ def _profiled(
     return Profiled(name, evidence, seen.placement, share < 1.0, seen.failure)
 
 
-def _entrants(request: ProfileRequest, cache: Cache, work: Path) -> list[Entrant]:
+def _entrants(
+    request: ProfileRequest, cache: Cache, work: Path, on_event: OnEvent
+) -> list[Entrant]:
     """The model on each provider; with the settings that it ships with where that is its own."""
     found = named(request.model, Path.cwd(), cache, work / "model")
     if found is None:
@@ -230,7 +230,10 @@ def _entrants(request: ProfileRequest, cache: Cache, work: Path) -> list[Entrant
             f"'{request.model}' says where it runs, and so does --provider. Leave one of them out."
         )
     asked = dict.fromkeys(resolve_provider(name).label for name in request.providers)
-    return [on_provider(found.entrant, name) for name in asked or (found.provider,)]
+    entrants = [on_provider(found.entrant, name) for name in asked or (found.provider,)]
+    for entrant in entrants:
+        warn_of_runner(entrant, on_event)
+    return entrants
 
 
 def _admitted(

@@ -13,7 +13,7 @@ from mlopt.machine import usable_cpus
 from mlopt.passes import PASSES
 from mlopt.pipeline.reference import RUNNER_OF
 from mlopt.pipeline.space import Maker
-from mlopt.recipe.schema import RUNNER
+from mlopt.providers import ORT
 from mlopt.runners import RUNNERS
 from mlopt.search import Chain, FixedList, Proposer, Stage, TuningRace
 from mlopt.search.mixed_precision import MixedPrecision, Rank, kept_in_float, quantizer_of
@@ -121,7 +121,7 @@ def with_setting(candidate: PlannedCandidate, name: str, value: Any) -> PlannedC
         name: Of a session setting, or of an option of the last of its passes that has it.
         value: Another value.
     """
-    if name in RUNNERS[RUNNER].model_fields:
+    if name in RUNNERS[ORT].model_fields:
         return _with_session(candidate, name, value)
     for i, step in reversed(list(enumerate(candidate.steps))):
         field = PASSES[step.transformation].model_fields.get(name)

@@ -6,8 +6,8 @@ from typing import Any
 
 from mlopt.errors import ConfigError, Problems, did_you_mean
 from mlopt.passes import PASSES
-from mlopt.providers import resolve_provider
-from mlopt.recipe.schema import RUNNER, Recipe, is_choice
+from mlopt.providers import ORT, resolve_provider
+from mlopt.recipe.schema import Recipe, is_choice
 from mlopt.runners import RUNNERS
 from mlopt.types.artifact import Format
 from mlopt.types.passes import Pass
@@ -47,7 +47,7 @@ def _check_composite(recipe: Recipe, problems: Problems) -> None:
 def _check_tuned(name: str, values: list[Any], problems: Problems) -> None:
     """Notes what is neither a session setting nor an option of a pass, and values that do not fit."""
     passes = [kind for kind in PASSES.entries.values() if name in kind.model_fields]
-    if name in RUNNERS[RUNNER].model_fields or not passes:
+    if name in RUNNERS[ORT].model_fields or not passes:
         _check_settings({name: values}, "tune", problems)
         return
     for one in values:
@@ -66,7 +66,7 @@ def _check_providers(recipe: Recipe, problems: Problems) -> None:
 
 def _check_settings(settings: dict[str, Any], place: str, problems: Problems) -> None:
     """Notes settings that the runner does not have, and values that it does not take."""
-    kind = RUNNERS[RUNNER]
+    kind = RUNNERS[ORT]
     for name, value in settings.items():
         if name not in kind.model_fields:
             problems.add(

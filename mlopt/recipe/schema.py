@@ -19,9 +19,6 @@ from mlopt.types.passes import Brought, Pass
 from mlopt.types.patterns import RECIPE_NAME
 from mlopt.types.record import Record
 
-RUNNER = ORT
-"""Whose session settings a recipe may name; what executes its artifacts is up to the provider."""
-
 SESSION = "session"
 """Where a choice stands that is no pass's, for its label."""
 
@@ -240,7 +237,7 @@ def json_schema() -> dict[str, Any]:
             }
         )
     schema["properties"]["steps"]["items"] = {"anyOf": steps}
-    settings = RUNNERS[RUNNER].model_json_schema()
+    settings = RUNNERS[ORT].model_json_schema()
     definitions |= settings.pop("$defs", {})
     own_settings = settings.get("properties", {})
     schema["properties"]["session"] = {
