@@ -1,6 +1,6 @@
 """Judge candidates by the contract, and choose."""
 
 from mlopt.decision.judge import judge
-from mlopt.decision.select import SELECTION_RULE, Choice, choose, fastest
+from mlopt.decision.select import SELECTION_RULE, Choice, Ratio, choose, contenders, fastest
 
-__all__ = ["SELECTION_RULE", "Choice", "choose", "fastest", "judge"]
+__all__ = ["SELECTION_RULE", "Choice", "Ratio", "choose", "contenders", "fastest", "judge"]

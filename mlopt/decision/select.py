@@ -19,8 +19,9 @@ SELECTION_RULE = (
     "selection stay within the margins: those that PASS every budget line before those with an "
     "INCONCLUSIVE one, where a latency with too few samples for an interval counts as kept if it (or "
     "the p90 in place of a p99) was at most half of its limit; then the smallest p50 at the first "
-    "workload; then, among those whose p50 cannot be told from the smallest (the interval of the "
-    "paired ratio contains 1, and the ratio is at most 1.05), the fewest steps, then one on the "
+    "workload, by the ratios paired with the one whose p50 is smallest over the baseline's; then, "
+    "among those whose p50 cannot be told from the smallest (the interval of the paired ratio "
+    "contains 1, and the ratio is at most 1.02), the fewest steps, then one on the "
     "baseline's provider, then the smallest artifact. A candidate leaves the trial early when another "
     "one that may ship was over 1.05 times faster in so many rounds of five launches, or over 1.1 "
     "times in three, that chance is ruled out; where it loses no less of any metric, over 1.2 times "
@@ -28,8 +29,14 @@ SELECTION_RULE = (
     "fresh launches and on the holdout; the verdict is that of the second measurement."
 )
 
-SEEMS_SLOWER = 1.05
+SEEMS_SLOWER = 1.02
 """A ratio from which on nobody is taken for being simpler, however little is known of it."""
+
+OUT_OF_REACH = 1.1
+"""A ratio from which on nobody is timed further, however little is known of it."""
+
+MOST_CONTENDERS = 4
+"""The more there are, the less is learned of each in the same time."""
 
 KEEPS_ALL = "may ship with every budget line kept, as far as was seen"
 
@@ -81,32 +88,22 @@ def choose(
         allow_fallback: Whether nodes may run on another provider than the one asked for.
         p50_ratio: The paired ratio of the p50 of two candidates, by their names.
     """
-    rejected: list[Rejection] = []
-    eligible: list[_Eligible] = []
-    for result in results:
-        if result.plan.role == "reference":
-            continue
-        reason = reason_against(result, budget, allow_fallback)
-        if reason is not None:
-            rejected.append(Rejection(name=result.name, reason=reason))
-        elif result.selection is not None:
-            eligible.append(_Eligible(result, result.selection, _outcome(result, budget)))
+    rejected, eligible = _sorted_out(results, budget, allow_fallback)
     if not eligible:
-        return Choice(None, "no candidate may ship", tuple(rejected), (), "FAIL")
-    best = _best_outcome(eligible)
-    field = [e for e in eligible if e.outcome == best]
-    fastest = min(field, key=lambda e: e.p50)
+        return Choice(None, "no candidate may ship", rejected, (), "FAIL")
+    best, field = _field(eligible)
+    fastest = _fastest(field, p50_ratio)
     ties = [
         e for e in field if e is fastest or _tied(p50_ratio(e.result.name, fastest.result.name))
     ]
     home = next((r.plan.provider for r in results if r.plan.role == "baseline"), None)
     chosen = min(ties, key=lambda e: _complexity(e.result, home))
     name = chosen.result.name
-    rejected += [
+    slower = tuple(
         _slower(e, chosen if e in ties else fastest, best, p50_ratio)
         for e in eligible
         if e is not chosen
-    ]
+    )
     tied = tuple(e.result.name for e in ties if e is not chosen)
     if tied:
         reason = (
@@ -119,7 +116,31 @@ def choose(
             if field[1:]
             else f"the only candidate that {which}"
         )
-    return Choice(name, reason, tuple(rejected), tied, best)
+    return Choice(name, reason, rejected + slower, tied, best)
+
+
+def contenders(
+    results: Sequence[CandidateResult],
+    budget: Sequence[BudgetLine],
+    allow_fallback: bool,
+    p50_ratio: Ratio,
+) -> tuple[str, ...]:
+    """Names of those of whom it is open who has the smallest p50, the smallest seen first.
+
+    Takes the arguments of :func:`choose`.
+    """
+    _, eligible = _sorted_out(results, budget, allow_fallback)
+    if not eligible:
+        return ()
+    _, field = _field(eligible)
+    fastest = _fastest(field, p50_ratio).result.name
+    ratios = {
+        e.result.name: p50_ratio(e.result.name, fastest)
+        for e in field
+        if e.evidence.left_because is None
+    }
+    close = {name: one.value for name, one in ratios.items() if _may_be_as_fast(one, OUT_OF_REACH)}
+    return tuple(sorted(close, key=lambda name: close[name])[:MOST_CONTENDERS])
 
 
 def fastest(run: Run) -> list[CandidateResult]:
@@ -133,6 +154,38 @@ def fastest(run: Run) -> list[CandidateResult]:
         and reason_against(result, plan.budget, plan.allow_fallback) is None
     ]
     return [result for _, result in sorted(found, key=lambda one: _p50(one[0]))]
+
+
+def _sorted_out(
+    results: Sequence[CandidateResult], budget: Sequence[BudgetLine], allow_fallback: bool
+) -> tuple[tuple[Rejection, ...], list[_Eligible]]:
+    """What is against those that cannot be chosen, and those that can."""
+    rejected: list[Rejection] = []
+    eligible: list[_Eligible] = []
+    for result in results:
+        if result.plan.role == "reference":
+            continue
+        reason = reason_against(result, budget, allow_fallback)
+        if reason is not None:
+            rejected.append(Rejection(name=result.name, reason=reason))
+        elif result.selection is not None:
+            eligible.append(_Eligible(result, result.selection, _outcome(result, budget)))
+    return tuple(rejected), eligible
+
+
+def _field(eligible: Sequence[_Eligible]) -> tuple[Outcome, list[_Eligible]]:
+    """Those with the best outcome there is: PASS where somebody passes every line."""
+    best: Outcome = "PASS" if any(e.outcome == "PASS" for e in eligible) else "INCONCLUSIVE"
+    return best, [e for e in eligible if e.outcome == best]
+
+
+def _fastest(field: Sequence[_Eligible], p50_ratio: Ratio) -> _Eligible:
+    """The smallest p50: who met in the same rounds is compared in these.
+
+    A ratio of two ratios over the baseline carries the baseline's noise as well.
+    """
+    first = min(field, key=lambda e: e.p50).result.name
+    return min(field, key=lambda e: p50_ratio(e.result.name, first).value)
 
 
 def _p50(evidence: Evidence) -> float:
@@ -175,11 +228,6 @@ def _is_far_from_limit(line: BudgetLine, verdict: Verdict, evidence: Evidence) -
     )
 
 
-def _best_outcome(eligible: Sequence[_Eligible]) -> Outcome:
-    """PASS when some candidate passes every line, else INCONCLUSIVE."""
-    return "PASS" if any(e.outcome == "PASS" for e in eligible) else "INCONCLUSIVE"
-
-
 def reason_against(
     result: CandidateResult, budget: Sequence[BudgetLine], allow_fallback: bool
 ) -> str | None:
@@ -220,7 +268,11 @@ def _loss(metric: MetricResult) -> float:
 
 
 def _tied(ratio: Estimate) -> bool:
-    return ratio.value <= SEEMS_SLOWER and (ratio.low is None or ratio.low <= 1.0)
+    return _may_be_as_fast(ratio, SEEMS_SLOWER)
+
+
+def _may_be_as_fast(ratio: Estimate, most: float) -> bool:
+    return ratio.value <= most and (ratio.low is None or ratio.low <= 1.0)
 
 
 def _slower(loser: _Eligible, winner: _Eligible, best: Outcome, p50_ratio: Ratio) -> Rejection:

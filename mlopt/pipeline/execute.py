@@ -61,9 +61,13 @@ def execute(tools: Tools) -> Run:
             if artifacts and tools.deadline.passed(tools.deadline.building):
                 recorder.warn("build", f"the time limit came before {batch.because}")
                 break
-            recorder.add(batch.candidates)
-            artifacts |= _build(tools, batch.candidates)
-            _measure(tools, artifacts, batch, qualities)
+            if batch.again:
+                with recorder.timing("time"):
+                    tools.timer.run_off(artifacts, qualities, batch.again, batch.seconds)
+            else:
+                recorder.add(batch.candidates)
+                artifacts |= _build(tools, batch.candidates)
+                _measure(tools, artifacts, batch, qualities)
             tools.proposer.tell(recorder.run)
         tools.timer.close()
         _conclude(tools)

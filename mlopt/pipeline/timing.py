@@ -19,7 +19,7 @@ from mlopt.pipeline.quality import stage_of, stem
 from mlopt.pipeline.recorder import Recorder
 from mlopt.profiling.launch import Contestant, Observed, Setting
 from mlopt.profiling.samples import Samples
-from mlopt.profiling.stopping import ByPrecision, Referee, confidence_of
+from mlopt.profiling.stopping import BetweenRivals, ByPrecision, Referee, confidence_of
 from mlopt.profiling.summary import summarize
 from mlopt.profiling.trial import TrialEnd, run_trial
 from mlopt.store.arrays import write_array
@@ -43,13 +43,14 @@ INTERRUPTED = "interrupted"
 
 
 class _Work(NamedTuple):
-    """What is timed: the arguments of :meth:`Timer.time`."""
+    """What is timed: the arguments of :meth:`Timer.time`, or those of :meth:`Timer.run_off`."""
 
     artifacts: dict[str, Artifact]
     qualities: Mapping[str, Quality]
     split: str
     phase: Phase
     seconds: float | None
+    contenders: Sequence[str] = ()
 
 
 @dataclass
@@ -108,13 +109,45 @@ class Timer:
         work = _Work(artifacts, qualities, split, phase, seconds)
         for heat in self._heats(artifacts):
             trial = self._trial(where, heat, rivals)
-            why = INTERRUPTED
-            try:
-                why = self._run(trial, heat, work).stopped_because
-            finally:
-                self._record(where, trial, heat, qualities, why)
+            self._run_and_record(where, trial, heat, work)
             if phase == "confirm":
                 self._checkpoint(trial.name).remove()
+
+    def run_off(
+        self,
+        artifacts: dict[str, Artifact],
+        qualities: Mapping[str, Quality],
+        contenders: Sequence[str],
+        seconds: float | None,
+    ) -> None:
+        """Goes on with the open trial for a few of those that are in it, and the baseline.
+
+        Contenders of another trial are left out: their rounds cannot be paired with the others'.
+
+        Args:
+            artifacts: As for :meth:`time`.
+            qualities: As for :meth:`time`.
+            contenders: Who is to be told apart.
+            seconds: At most, from when all have loaded.
+        """
+        trial = self._open or self._reopened()
+        if trial is None:
+            return  # a run that goes on after its selection had ended
+        racing = [n for n in contenders if n in trial.observed and trial.observed[n].races]
+        if len(racing) < 2:
+            return
+        self._open = trial
+        trial.before = trial.launches
+        heat = list(dict.fromkeys((self._recorder.run.baseline.name, *racing)))
+        work = _Work(artifacts, qualities, "selection", "time", seconds, racing)
+        self._run_and_record("selection", trial, heat, work)
+
+    def _run_and_record(self, where: str, trial: Trial, heat: list[str], work: _Work) -> None:
+        why = INTERRUPTED
+        try:
+            why = self._run(trial, heat, work).stopped_because
+        finally:
+            self._record(where, trial, heat, work.qualities, why)
 
     def close(self) -> None:
         """Ends the selection: nobody joins its trials any more."""
@@ -187,33 +220,30 @@ class Timer:
             contestants,
             setting,
             lambda message, done, left: self._recorder.tell(work.phase, message, done, left),
-            referee=self._referee(heat, work.qualities, work.phase, schedule),
+            referee=self._referee(heat, work, schedule),
             done=trial.observed,
             first_launch=trial.launches,
             after_launch=after_launch,
         )
 
-    def _referee(
-        self,
-        heat: Sequence[str],
-        qualities: Mapping[str, Quality],
-        phase: Phase,
-        schedule: Schedule,
-    ) -> Referee:
+    def _referee(self, heat: Sequence[str], work: _Work, schedule: Schedule) -> Referee:
         """Ends a trial by precision; while the choice is open, dominated candidates leave it."""
         run = self._recorder.run
         plan = run.plan
-        by_precision = ByPrecision(
-            schedule,
-            plan.workloads[0].batch_size,
-            run.baseline.name,
-            plan.seed,
-            confidence_of(plan.schedule),
+        size = plan.workloads[0].batch_size
+        referee: Referee = (
+            BetweenRivals(work.contenders, size, schedule.most_launches, plan.seed)
+            if work.contenders
+            else ByPrecision(
+                schedule, size, run.baseline.name, plan.seed, confidence_of(plan.schedule)
+            )
         )
-        if phase == "confirm":
-            return by_precision
-        standings = {name: standing_of(run.candidate(name), qualities[name], plan) for name in heat}
-        return Race(by_precision, standings, plan.budget)
+        if work.phase == "confirm":
+            return referee
+        standings = {
+            name: standing_of(run.candidate(name), work.qualities[name], plan) for name in heat
+        }
+        return Race(referee, standings, plan.budget)
 
     def _record(
         self,

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import pytest
 from made_by_hand import candidate, evidence, interval, measured, metric
 
-from mlopt.decision import SELECTION_RULE, Choice, choose
-from mlopt.decision.select import Ratio
+from mlopt.decision import SELECTION_RULE, Choice, Ratio, choose, contenders
 from mlopt.types.budget import BudgetLine
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Diagnostic
@@ -124,8 +123,8 @@ def test_of_as_many_steps_one_on_the_baselines_provider_wins() -> None:
 
 
 def test_a_ratio_without_an_interval_tells_little_apart() -> None:
-    known = {("simple", "fast"): Estimate(value=1.04)}
-    results = candidate("fast", 1.00, steps=2), candidate("simple", 1.04, steps=1)
+    known = {("simple", "fast"): Estimate(value=1.015)}
+    results = candidate("fast", 1.00, steps=2), candidate("simple", 1.015, steps=1)
     assert chosen_of(*results, known=known).chosen == "simple"
 
 
@@ -338,6 +337,75 @@ def test_the_order_of_the_candidates_does_not_matter() -> None:
     known = {("simple", "fast"): TIED}
     assert chosen_of(*results, known=known).chosen == "simple"
     assert chosen_of(*reversed(results), known=known).chosen == "simple"
+
+
+def test_who_met_in_the_same_rounds_is_compared_in_these_and_not_by_way_of_the_baseline() -> None:
+    faster = Estimate(value=0.97, low=0.95, high=0.99)
+    choice = chosen_of(
+        candidate("flattered", 1.00, steps=0),
+        candidate("faster", 1.01, steps=3),
+        known={("faster", "flattered"): faster},
+    )
+    assert choice.chosen == "faster"
+    assert "1.03 times the p50 of faster (1.01 to 1.05)" in reason(choice, "flattered")
+
+
+@pytest.mark.parametrize(("seen", "chosen"), [(1.02, "simple"), (1.021, "fast")])
+def test_who_seems_slower_by_more_than_two_percent_is_not_taken_for_being_simple(
+    seen: float, chosen: str
+) -> None:
+    unsure = Estimate(value=seen, low=0.9, high=1.2)
+    choice = chosen_of(
+        candidate("fast", 1.00, steps=3),
+        candidate("simple", seen, steps=1),
+        known={("simple", "fast"): unsure},
+    )
+    assert choice.chosen == chosen
+
+
+def contenders_of(
+    *results: CandidateResult, known: Mapping[tuple[str, str], Estimate]
+) -> tuple[str, ...]:
+    return contenders(results, (P50,), allow_fallback=False, p50_ratio=ratios([*results], known))
+
+
+def test_the_run_off_is_between_those_of_whom_it_is_open_who_is_fastest() -> None:
+    left = candidate("left", 1.0)
+    assert left.selection is not None
+    early = left.selection.model_copy(update={"left_because": "certainly slower than fast"})
+    found = contenders_of(
+        candidate("slower", 1.04),
+        candidate("open", 1.09),
+        candidate("close", 1.01),
+        candidate("out of reach", 1.11),
+        candidate("fast", 1.0),
+        candidate("over the budget", 9.0),
+        left.model_copy(update={"selection": early}),
+        known={
+            ("slower", "fast"): Estimate(value=1.04, low=1.01, high=1.07),
+            ("open", "fast"): Estimate(value=1.09, low=0.99, high=1.2),
+            ("close", "fast"): TIED,
+            ("out of reach", "fast"): Estimate(value=1.11, low=0.9, high=1.3),
+            ("left", "fast"): Estimate(value=1.0),
+        },
+    )
+    assert found == ("fast", "close", "open")
+
+
+def test_there_is_no_run_off_where_one_is_certainly_the_fastest_or_nobody_may_ship() -> None:
+    assert contenders_of(candidate("fast", 1.0), candidate("slow", 2.0), known={}) == ("fast",)
+    assert contenders_of(candidate("slow", 9.0), known={}) == ()
+
+
+def test_only_the_closest_are_in_the_run_off() -> None:
+    names = [f"n{i}" for i in range(6)]
+    known = {
+        (name, "n0"): Estimate(value=1 + i / 100, low=0.9, high=1.2)
+        for i, name in enumerate(names)
+        if i
+    }
+    found = contenders_of(*(candidate(n, 1 + i / 100) for i, n in enumerate(names)), known=known)
+    assert found == ("n0", "n1", "n2", "n3")
 
 
 def test_the_rule_that_stands_in_the_plan_names_what_it_decides_by() -> None:

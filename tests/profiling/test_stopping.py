@@ -8,7 +8,7 @@ import pytest
 from mlopt import stats
 from mlopt.profiling.looks import LOOKS, ByLooks, judge_ratio, look_interval
 from mlopt.profiling.samples import Samples
-from mlopt.profiling.stopping import ByPrecision, half_width, launch_width
+from mlopt.profiling.stopping import BetweenRivals, ByPrecision, half_width, launch_width
 from mlopt.types.estimate import Estimate
 from mlopt.types.plan import Schedule
 
@@ -56,6 +56,33 @@ def test_a_noisy_trial_goes_on_to_the_most_launches_and_says_how_well_it_knows()
     stop = referee.after_launch(pair(12, between=0.05), 12).stop
     assert stop is not None
     assert stop.startswith("the most launches are done: p50 ratios to ±")
+
+
+def test_a_run_off_ends_when_the_contenders_are_known_to_a_percent_of_each_other() -> None:
+    noisy = {"fp32": {1: samples(3.0, 5, between=0.3)}}
+    referee = BetweenRivals(("a", "b"), 1, most_launches=9, seed=0)
+    assert referee.after_launch(pair(2) | noisy, 2).stop is None, "two launches say too little"
+    stop = referee.after_launch(pair(5) | noisy, 5).stop
+    assert stop is not None, "the baseline's noise is not theirs"
+    assert stop.startswith("the run-off is as precise as asked: p50 ratios of the fastest to ±0.")
+    assert "(asked: ±1%)" in stop
+
+
+def test_a_run_off_between_noisy_contenders_goes_on_to_the_most_launches() -> None:
+    referee = BetweenRivals(("a", "b"), 1, most_launches=9, seed=0)
+    ruling = referee.after_launch(pair(8, between=0.05), 8)
+    assert ruling.stop is None
+    assert ruling.words.startswith("p50 ratios of the fastest to ±")
+    stop = referee.after_launch(pair(9, between=0.05), 9).stop
+    assert stop is not None
+    assert stop.startswith("the most launches of the run-off are done: p50 ratios")
+
+
+def test_a_run_off_is_over_when_one_contender_is_left() -> None:
+    seen = {"a": pair(3)["a"], "b": {1: Samples()}, "fp32": pair(3)["b"]}
+    assert BetweenRivals(("a", "b", "gone"), 1, 9, seed=0).after_launch(seen, 3).stop == (
+        "one contender of the run-off was left"
+    )
 
 
 def test_where_the_difference_lies_never_ends_a_trial() -> None:
