@@ -12,8 +12,8 @@ from mlopt.types.run import CandidateResult
 def candidate_document(result: CandidateResult) -> dict[str, Any]:
     """One entry of ``candidates``.
 
-    Latencies are those of the selection at the first workload, and under ``confirmation`` those
-    that the verdict stands on; metrics are those of the holdout
+    Latencies are those of the selection at the first workload, under ``run_off`` those of the run-off
+    and under ``confirmation`` those that the verdict stands on; metrics are those of the holdout
     where the candidate was confirmed on it, else of the selection split.
     """
     evidence = result.selection
@@ -29,6 +29,7 @@ def candidate_document(result: CandidateResult) -> dict[str, Any]:
         "size_bytes": result.size_bytes,
         "peak_rss_bytes": _value(evidence.peak_rss_bytes if evidence else None),
         "cold_start_ms": _value(evidence.cold_start_ms if evidence else None),
+        "run_off": None if result.run_off is None else _latencies(result.run_off),
         "confirmation": None if result.confirmation is None else _latencies(result.confirmation),
     }
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +26,6 @@ from mlopt.pipeline.prepared import Prepared, prepare
 from mlopt.pipeline.proposing import proposer_of
 from mlopt.pipeline.quality import Scorer
 from mlopt.pipeline.ranking import Ranker
-from mlopt.pipeline.ratios import p50_ratio_between
 from mlopt.pipeline.recorder import Recorder, utc_now
 from mlopt.pipeline.resume import refuse_changed, reopen
 from mlopt.pipeline.space import candidate_space, maker_of
@@ -261,12 +259,7 @@ def _tools(
         builder=builder,
         scorer=Scorer(made, recorder, limits, deadline, work),
         timer=Timer(made, recorder, limits, deadline),
-        proposer=proposer_of(
-            plan,
-            maker_of(made.project),
-            rank,
-            partial(p50_ratio_between, run_dir=recorder.directory.path),
-        ),
+        proposer=proposer_of(plan, maker_of(made.project), rank),
         limits=limits,
         deadline=deadline,
     )

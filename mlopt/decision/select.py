@@ -18,11 +18,13 @@ SELECTION_RULE = (
     "Of the candidates that ran wholly on their provider, FAIL no budget line and whose losses on "
     "selection stay within the margins: those that PASS every budget line before those with an "
     "INCONCLUSIVE one, where a latency with too few samples for an interval counts as kept if it (or "
-    "the p90 in place of a p99) was at most half of its limit; then the smallest p50 at the first "
-    "workload, by the ratios paired with the one whose p50 is smallest over the baseline's; then, "
-    "among those whose p50 cannot be told from the smallest (the interval of the paired ratio "
-    "contains 1, and the ratio is at most 1.02), the fewest steps, then one on the "
-    "baseline's provider, then the smallest artifact. A candidate leaves the trial early when another "
+    "the p90 in place of a p99) was at most half of its limit; then, where there was a run-off, those "
+    "that were in it; then the smallest p50 at the first workload, by the ratios paired with the one "
+    "whose p50 is smallest over the baseline's; then, among those whose p50 cannot be told from the "
+    "smallest (the interval of the paired ratio contains 1, and the ratio is at most 1.02), the fewest "
+    "steps, then one on the baseline's provider, then the smallest artifact. A run-off follows the race "
+    "where candidates were proposed from what was seen: up to four are timed anew whose ratio to the "
+    "smallest p50 is at most 1.1, with an interval that contains 1. A candidate leaves the trial early when another "
     "one that may ship was over 1.05 times faster in so many rounds of five launches, or over 1.1 "
     "times in three, that chance is ruled out; where it loses no less of any metric, over 1.2 times "
     "in two launches or over 1.5 times in one are enough. The chosen one is measured again, with "
@@ -91,7 +93,8 @@ def choose(
     rejected, eligible = _sorted_out(results, budget, allow_fallback)
     if not eligible:
         return Choice(None, "no candidate may ship", rejected, (), "FAIL")
-    best, field = _field(eligible)
+    best, raced = _field(eligible)
+    field = [e for e in raced if e.result.run_off is not None] or raced
     fastest = _fastest(field, p50_ratio)
     ties = [
         e for e in field if e is fastest or _tied(p50_ratio(e.result.name, fastest.result.name))
@@ -105,17 +108,17 @@ def choose(
         if e is not chosen
     )
     tied = tuple(e.result.name for e in ties if e is not chosen)
+    which = "may ship" if len(raced) == len(eligible) else KEEPS_ALL
+    if len(field) < len(raced):
+        which = "were in the run-off"
     if tied:
         reason = (
             f"the simplest of the {len(ties)} fastest candidates, whose p50 cannot be told apart"
         )
+    elif field[1:]:
+        reason = f"the smallest p50 of {len(field)} candidates that {which}"
     else:
-        which = "may ship" if len(field) == len(eligible) else KEEPS_ALL
-        reason = (
-            f"the smallest p50 of {len(field)} candidates that {which}"
-            if field[1:]
-            else f"the only candidate that {which}"
-        )
+        reason = f"the only candidate that {which}"
     return Choice(name, reason, rejected + slower, tied, best)
 
 
@@ -292,13 +295,17 @@ def _slower(loser: _Eligible, winner: _Eligible, best: Outcome, p50_ratio: Ratio
             name=name, reason=f"a budget line stays INCONCLUSIVE; another one {KEEPS_ALL}"
         )
     ratio = p50_ratio(name, winner.result.name)
+    if winner.result.run_off is not None and loser.result.run_off is None:
+        closest = f"was not among the closest, which were in the run-off; {_times(ratio, winner)}"
+        return Rejection(name=name, reason=f"{closest} in the race")
     if _tied(ratio):
         return Rejection(
             name=name,
             reason=f"not certainly faster than {winner.result.name}, which is simpler",
         )
-    return Rejection(
-        name=name,
-        reason=f"{ratio.value:.2f} times the p50 of {winner.result.name}"
-        + (f" ({ratio.low:.2f} to {ratio.high:.2f})" if ratio.has_interval else ""),
-    )
+    return Rejection(name=name, reason=_times(ratio, winner))
+
+
+def _times(ratio: Estimate, winner: _Eligible) -> str:
+    words = f"{ratio.value:.2f} times the p50 of {winner.result.name}"
+    return words + (f" ({ratio.low:.2f} to {ratio.high:.2f})" if ratio.has_interval else "")

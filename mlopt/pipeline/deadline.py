@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from mlopt.types.events import Phase
 from mlopt.workers import Limits
 
 REPORT_S = 4.0
@@ -14,6 +13,9 @@ REPORT_S = 4.0
 BUILD_SHARE = 0.6
 SELECTION_SHARE = 0.6
 """Of what is left after building, what the first measurement may take; the rest confirms."""
+
+RUN_OFF_SHARE = 0.3
+"""Of what is left after the first measurement: the verdict stands on the confirmation."""
 
 CONFIRMATION_SHARE = 0.5
 """Of what is left after the choice, what timing it again may take before it is put under load: the
@@ -56,14 +58,9 @@ class Deadline:
         """Value of the clock at which the first measurement must have ended."""
         return self._share(SELECTION_SHARE)
 
-    def trial(self, phase: Phase, *, loads: bool) -> float | None:
-        """Value of the clock at which the trial of a phase must have ended.
-
-        Args:
-            phase: ``time`` for the choice, ``confirm`` for the confirmation.
-            loads: Whether the budget asks for a throughput.
-        """
-        return self.selection() if phase == "time" else self.confirmation(loads=loads)
+    def run_off(self) -> float | None:
+        """Value of the clock at which the run-off must have ended."""
+        return self._share(RUN_OFF_SHARE)
 
     def confirmation(self, *, loads: bool) -> float | None:
         """Value of the clock at which the choice must have been timed again.

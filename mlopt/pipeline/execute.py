@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
-from mlopt.decision import choose, fastest
+from mlopt.decision import Ratio, choose, contenders, fastest
 from mlopt.errors import MloptError, WorkerError
 from mlopt.pipeline.builder import Builder, Built, Turn
 from mlopt.pipeline.deadline import Deadline
@@ -30,6 +30,9 @@ from mlopt.types.measurement import Evidence, Quality
 from mlopt.types.privacy import without_paths
 from mlopt.types.run import Run
 from mlopt.workers import Limits, OnEvent, side_by_side
+
+RUN_OFF_S = 60.0
+"""Most seconds that the run-off takes, once its contenders have loaded."""
 
 RIVALS = 3
 """How many of the fastest so far go on when further candidates join the trial."""
@@ -61,17 +64,14 @@ def execute(tools: Tools) -> Run:
             if artifacts and tools.deadline.passed(tools.deadline.building):
                 recorder.warn("build", f"the time limit came before {batch.because}")
                 break
-            if batch.again:
-                with recorder.timing("time"):
-                    tools.timer.run_off(artifacts, qualities, batch.again, batch.seconds)
-            else:
-                recorder.add(batch.candidates)
-                artifacts |= _build(tools, batch.candidates)
-                _measure(tools, artifacts, batch, qualities)
+            recorder.add(batch.candidates)
+            artifacts |= _build(tools, batch.candidates)
+            _measure(tools, artifacts, batch, qualities)
             tools.proposer.tell(recorder.run)
         tools.timer.close()
         _conclude(tools)
         load_candidates(_place(tools), artifacts, "selection")
+        _run_off(tools, artifacts)
         recorder.set(decision=_decide(tools, artifacts))
         broken = recorder.run.baseline.failure is not None
         recorder.set(status="failed" if broken else "complete", finished_at=utc_now())
@@ -207,7 +207,6 @@ def _measure(
             {n: artifacts[n] for n in dict.fromkeys((baseline, *rivals, *untimed))},
             seen,
             "selection",
-            "time",
             rivals=rivals,
             seconds=batch.seconds,
         )
@@ -239,6 +238,33 @@ def _rivals(run: Run, built: Container[str]) -> list[str]:
     return [one.name for one in fastest(run) if one.name in built][:RIVALS]
 
 
+def _run_off(tools: Tools, artifacts: dict[str, Artifact]) -> None:
+    """Times those of whom it is open who is the fastest once more, where the plan refines."""
+    recorder, deadline = tools.recorder, tools.deadline
+    run, plan = recorder.run, recorder.run.plan
+    if plan.refinement.is_empty or not run.baseline.is_timed or run.baseline.failure is not None:
+        return
+    if any(one.run_off is not None for one in run.candidates):
+        return  # a run that goes on
+    names = contenders(run.candidates, plan.budget, plan.allow_fallback, _ratio(recorder))
+    if len(names) < 2 or deadline.passed(deadline.moment):
+        return
+    _have(tools, artifacts, names)
+    with recorder.timing("time"):
+        tools.timer.run_off(artifacts, [n for n in names if n in artifacts], RUN_OFF_S)
+
+
+def _ratio(recorder: Recorder) -> Ratio:
+    return p50_ratio_between(recorder.run, recorder.directory.path)
+
+
+def _have(tools: Tools, artifacts: dict[str, Artifact], names: Iterable[str]) -> None:
+    """Builds what a run that goes on knows of, and nobody proposed again."""
+    missing = [tools.recorder.run.candidate(n).plan for n in names if n not in artifacts]
+    if missing:
+        artifacts |= _build(tools, missing)
+
+
 def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:
     """Chooses on selection, and confirms the choice on the holdout."""
     recorder = tools.recorder
@@ -246,14 +272,10 @@ def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:
     if not run.baseline.is_timed or run.baseline.failure is not None:
         return without_baseline(run)
     plan = run.plan
-    choice = choose(
-        run.candidates,
-        plan.budget,
-        plan.allow_fallback,
-        p50_ratio_between(run, recorder.directory.path),
-    )
+    choice = choose(run.candidates, plan.budget, plan.allow_fallback, _ratio(recorder))
     if choice.chosen is None:
         return none_may_ship(run, choice)
+    _have(tools, artifacts, [choice.chosen])
     chosen = artifacts[choice.chosen]
     recorder.directory.write_model(chosen, session_settings(recorder.run.candidate(choice.chosen)))
     _confirm(tools, artifacts, choice.chosen)
@@ -297,7 +319,7 @@ def _confirm(tools: Tools, artifacts: dict[str, Artifact], chosen: str) -> None:
     with recorder.timing("confirm"):
         qualities = tools.scorer.score(pair, "holdout", "confirm")
         if qualities.keys() == pair.keys():
-            tools.timer.time(pair, qualities, "holdout", "confirm")
+            tools.timer.time(pair, qualities, "confirmation")
     load_candidates(_place(tools), {chosen: artifacts[chosen]}, "holdout")
 
 

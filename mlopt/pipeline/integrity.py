@@ -17,7 +17,7 @@ from mlopt.store.hashing import sha256_file
 from mlopt.store.rundir import ADR, CANDIDATES, PLAN, RUN
 from mlopt.types.artifact import Artifact
 from mlopt.types.candidate import PlannedCandidate
-from mlopt.types.run import Run
+from mlopt.types.run import EVIDENCE_KINDS, Run
 from mlopt.types.tensors import ArrayRef
 from mlopt.types.verification import Checked, Findings, Mismatch, Unverified
 
@@ -125,8 +125,8 @@ def _targets(run: Run, run_dir: Path) -> Findings:
     scored = {
         evidence.quality.split
         for candidate in run.candidates
-        for evidence in (candidate.selection, candidate.confirmation)
-        if evidence is not None and evidence.quality is not None and evidence.quality.predictions
+        for evidence in candidate.evidence
+        if evidence.quality is not None and evidence.quality.predictions
     }
     if run.plan.task == "feature_extraction":  # the baseline's answers take their place
         return Findings()
@@ -211,7 +211,7 @@ def _why_unused(path: Path, run: Run) -> str | None:
         return ""
     if ".checkpoint." in path.name:
         return None if run.status == "complete" else "what a trial had seen when the run ended"
-    phase = "selection" if folder.startswith("selection") else "confirmation"
+    phase = next((k for k in EVIDENCE_KINDS if folder.startswith(k)), "confirmation")
     for i, candidate in enumerate(run.candidates):
         if not path.name.startswith(f"{file_stem(i, candidate.name)}-"):
             continue

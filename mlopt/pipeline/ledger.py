@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from mlopt.types.run import EVIDENCE_KINDS
 from mlopt.types.verification import Checked, Findings, Mismatch, Unverified
 
 Place = tuple[str | int, ...]
@@ -221,7 +222,7 @@ def _pattern(place: Place) -> str:
 
 def _kind(place: Place) -> str:
     """What two records of one kind have in common: the phase does not count."""
-    return _pattern(tuple("selection" if key == "confirmation" else key for key in place))
+    return _pattern(tuple("selection" if key in EVIDENCE_KINDS else key for key in place))
 
 
 def _kinds(value: Any, place: Place = ()) -> Iterator[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from mlopt.decision import Ratio, contenders, fastest
+from mlopt.decision import fastest
 from mlopt.decision.constraints import violations
 from mlopt.decision.noninferiority import keeps_quality, loses_too_much
 from mlopt.machine import usable_cpus
@@ -15,7 +15,7 @@ from mlopt.pipeline.reference import RUNNER_OF
 from mlopt.pipeline.space import Maker
 from mlopt.providers import ORT
 from mlopt.runners import RUNNERS
-from mlopt.search import Chain, FixedList, Proposer, RunOff, Stage, TuningRace
+from mlopt.search import Chain, FixedList, Proposer, Stage, TuningRace
 from mlopt.search.mixed_precision import MixedPrecision, Rank, kept_in_float, quantizer_of
 from mlopt.search.optuna_search import OptunaSearch, search_of
 from mlopt.search.tuning import p50_ratio
@@ -26,9 +26,6 @@ from mlopt.types.search import SearchSummary
 
 TUNING_S = 20.0
 """Most seconds that each batch of the race of settings is timed for, once it has loaded."""
-
-RUN_OFF_S = 40.0
-"""Most seconds that the run-off takes, once its contenders have loaded."""
 
 EVERYWHERE = frozenset({"intra_op_threads", "static_shapes"})
 """Settings that every provider heeds; the others are those of ONNX Runtime's own kernels."""
@@ -46,14 +43,13 @@ class Findings(NamedTuple):
     searches: tuple[SearchSummary, ...] = ()
 
 
-def proposer_of(plan: Plan, maker: Maker, rank: Rank, ratio_of: Callable[[Run], Ratio]) -> Proposer:
+def proposer_of(plan: Plan, maker: Maker, rank: Rank) -> Proposer:
     """The proposer that a plan describes; the same plan and results always make the same one.
 
     Args:
         plan: Names the first candidates, and what is proposed after them.
         maker: Makes candidates of recipes.
         rank: Ranks the layers of a candidate of the run, by its name.
-        ratio_of: The paired ratio of the p50 of two candidates of a run.
 
     Raises:
         UnavailableError: A recipe is to be searched, and optuna is not installed.
@@ -62,7 +58,7 @@ def proposer_of(plan: Plan, maker: Maker, rank: Rank, ratio_of: Callable[[Run], 
     if plan.refinement.is_empty:
         return first
     searches = [_searching(plan, one, maker) for one in plan.refinement.searches]
-    return Chain(first, [*searches, partial(_walk, rank), _tuning, partial(_run_off, ratio_of)])
+    return Chain(first, [*searches, partial(_walk, rank), _tuning])
 
 
 def findings_of(proposer: Proposer, run: Run) -> Findings:
@@ -110,18 +106,24 @@ def _walk(rank: Rank, run: Run) -> Proposer | None:
 def _tuning(run: Run) -> Proposer | None:
     """A race of settings between the fastest candidates so far."""
     refinement = run.plan.refinement
-    origins = [one.plan for one in fastest(run) if one.plan.runner != RUNNER_OF["torch"]]
+    origins = [
+        one.plan
+        for one in fastest(run)
+        if one.plan.runner != RUNNER_OF["torch"] and not _is_tuned(one.plan, run.plan)
+    ]
     origins = origins[: refinement.tuned]
     if not refinement.tune or not origins:
         return None
     return TuningRace(origins, refinement.tune, with_setting, TUNING_S)
 
 
-def _run_off(ratio_of: Callable[[Run], Ratio], run: Run) -> Proposer | None:
-    """The fastest once more, where it is open which of them is."""
-    plan = run.plan
-    names = contenders(run.candidates, plan.budget, plan.allow_fallback, ratio_of(run))
-    return RunOff(names, RUN_OFF_S) if len(names) > 1 else None
+def _is_tuned(candidate: PlannedCandidate, plan: Plan) -> bool:
+    """Whether it came of an earlier race of settings: a run that goes on begins its race anew."""
+    refinement = plan.refinement
+    elsewhere = candidate in plan.candidates or candidate.recipe in {
+        search.recipe for search in refinement.searches
+    }
+    return not elsewhere and bool(candidate.choices.keys() & refinement.tune.keys())
 
 
 def with_setting(candidate: PlannedCandidate, name: str, value: Any) -> PlannedCandidate | None:

@@ -9,22 +9,22 @@ from mlopt import stats
 from mlopt.profiling.samples import Samples
 from mlopt.profiling.stopping import confidence_of
 from mlopt.types.estimate import Estimate
-from mlopt.types.measurement import Measurement
+from mlopt.types.measurement import Evidence, Measurement
 from mlopt.types.run import Run
 
 
 def p50_ratio_between(run: Run, run_dir: Path) -> Callable[[str, str], Estimate]:
     """A function of two candidates' names: the ratio of their p50 at the first workload.
 
-    Members of one trial are paired round by round. Across trials, and of two that were never in it
-    together, only the ratios over the baseline, which is beside everybody, can be set against each
-    other; the widest interval is taken.
+    Where both were in the run-off, that alone counts. Members of one trial are paired round by round.
+    Across trials, and of two that were never in it together, only the ratios over the baseline, which
+    is beside everybody, can be set against each other; the widest interval is taken.
     """
 
     def ratio(first: str, second: str) -> Estimate:
         if first == second:
             return Estimate(value=1.0, low=1.0, high=1.0)
-        a, b = _measurement(run, first), _measurement(run, second)
+        a, b = _measurements(run, first, second)
         rounds = [Samples.read(run_dir, m.samples).block_medians() for m in (a, b)]
         if a.trial == b.trial and _met(*rounds):
             confidence = confidence_of(run.plan.schedule)
@@ -41,7 +41,15 @@ def _met(first: stats.Rounds, second: stats.Rounds) -> bool:
     return bool(set.intersection(*keys))
 
 
-def _measurement(run: Run, name: str) -> Measurement:
-    evidence = run.candidate(name).selection
+def _measurements(run: Run, *names: str) -> list[Measurement]:
+    """At the first workload, each of the same kind of evidence."""
+    results = [run.candidate(name) for name in names]
+    run_off = [result.run_off for result in results]
+    found = run_off if all(e is not None and e.measurements for e in run_off) else None
+    kinds = found or [result.selection for result in results]
+    return [_first(evidence) for evidence in kinds]
+
+
+def _first(evidence: Evidence | None) -> Measurement:
     assert evidence is not None, "only measured candidates are compared"
     return evidence.measurements[0]

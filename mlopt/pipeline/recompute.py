@@ -22,10 +22,14 @@ from mlopt.profiling.summary import cold_start_ms, measurement_of, peak_rss_byte
 from mlopt.store.arrays import read_arrays
 from mlopt.types.decision import Decision
 from mlopt.types.measurement import Evidence, Measurement
-from mlopt.types.run import CandidateResult, Run
+from mlopt.types.run import CandidateResult, EvidenceKind, Run
 from mlopt.types.tensors import ArrayRef
 
-PHASES = {"selection": "selection", "confirmation": "holdout"}
+PHASES: dict[EvidenceKind, str] = {
+    "selection": "selection",
+    "run_off": "selection",
+    "confirmation": "holdout",
+}
 """The split that each kind of evidence is made on."""
 
 NOT_ITS_SAMPLES = "its samples are not those that the run was made of"
@@ -59,7 +63,7 @@ class Evidenced(NamedTuple):
 
 
 def recompute_timings(ledger: Ledger, given: Evidenced, tell: Tell) -> None:
-    """Every measurement, cold start and peak memory, of selection and confirmation."""
+    """Every measurement, cold start and peak memory, of every kind."""
     work = [
         (i, phase, evidence)
         for i, result in enumerate(given.run.candidates)

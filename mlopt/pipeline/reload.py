@@ -17,7 +17,7 @@ _RECORDED = {"loop", "callers", "rate_per_s", "samples"}
 
 
 def recompute_loads(ledger: Ledger, given: Evidenced) -> None:
-    """Every throughput, tail and sustained rate, of selection and confirmation."""
+    """Every throughput, tail and sustained rate, of every kind of evidence."""
     plan = given.run.plan
     lines = {line.workload: line for line in load_lines(plan.budget, plan.workloads)}
     for i, candidate in enumerate(given.run.candidates):

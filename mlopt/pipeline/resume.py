@@ -69,6 +69,7 @@ def _reopened(candidate: CandidateResult) -> CandidateResult:
             "status": "planned" if selection is None else "measured",
             "failure": None,
             "selection": selection,
+            "run_off": _settled(candidate.run_off),
             "confirmation": _settled(candidate.confirmation),
         }
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from mlopt.pipeline.quality import stage_of, stem
 from mlopt.pipeline.recorder import Recorder
 from mlopt.profiling.launch import Contestant, Observed, Setting
 from mlopt.profiling.samples import Samples
-from mlopt.profiling.stopping import BetweenRivals, ByPrecision, Referee, confidence_of
+from mlopt.profiling.stopping import BetweenContenders, ByPrecision, Referee, confidence_of
 from mlopt.profiling.summary import summarize
 from mlopt.profiling.trial import TrialEnd, run_trial
 from mlopt.store.arrays import write_array
@@ -27,7 +27,7 @@ from mlopt.types.artifact import Artifact
 from mlopt.types.events import Phase
 from mlopt.types.measurement import LaunchVitals, Placement, Quality
 from mlopt.types.plan import Schedule
-from mlopt.types.run import Failure, Run
+from mlopt.types.run import EvidenceKind, Failure, Run
 from mlopt.workers import Limits
 
 RUNTIME_BYTES = {"pytorch": 700_000_000, "onnxruntime": 250_000_000, "openvino": 250_000_000}
@@ -42,15 +42,39 @@ INTERRUPTED = "interrupted"
 """Why a trial ended that did not end by itself; what it has seen so far is provisional."""
 
 
+class _Kind(NamedTuple):
+    """What differs between the trials of a run.
+
+    Attributes:
+        split: EvidenceKind inputs come from.
+        phase: For the progress display.
+        seed: Added to the plan's, so that inputs are drawn anew.
+        scored: Whether the answers are evidence of this trial too.
+        prefix: Before what the progress display says.
+    """
+
+    split: str
+    phase: Phase
+    seed: int
+    scored: bool = True
+    prefix: str = ""
+
+
+_KINDS: Mapping[EvidenceKind, _Kind] = {
+    "selection": _Kind("selection", "time", 0),
+    "run_off": _Kind("selection", "time", 2, scored=False, prefix="run-off: "),
+    "confirmation": _Kind("holdout", "confirm", 1),
+}
+
+
 class _Work(NamedTuple):
-    """What is timed: the arguments of :meth:`Timer.time`, or those of :meth:`Timer.run_off`."""
+    """What is timed: the arguments of :meth:`Timer.time`."""
 
     artifacts: dict[str, Artifact]
     qualities: Mapping[str, Quality]
-    split: str
-    phase: Phase
+    where: EvidenceKind
     seconds: float | None
-    contenders: Sequence[str] = ()
+    contenders: Collection[str]
 
 
 @dataclass
@@ -86,10 +110,10 @@ class Timer:
         self,
         artifacts: dict[str, Artifact],
         qualities: Mapping[str, Quality],
-        split: str,
-        phase: Phase,
+        where: EvidenceKind,
         *,
         rivals: Sequence[str] = (),
+        contenders: Collection[str] = (),
         seconds: float | None = None,
     ) -> None:
         """Times every candidate in ``artifacts`` and puts the evidence into the run.
@@ -100,54 +124,39 @@ class Timer:
         Args:
             artifacts: By the name of the candidate, the baseline's among them.
             qualities: What each one answered.
-            split: ``selection`` or ``holdout``: where inputs come from.
-            phase: ``time`` for the choice, ``confirm`` for the confirmation.
+            where: What the evidence is for.
             rivals: Of those in ``artifacts``, who was timed before and goes on.
+            contenders: Of those in ``artifacts``, whom a run-off is between.
             seconds: At most, beside the schedule's own limit; as that, from when all have loaded.
         """
-        where = "confirmation" if phase == "confirm" else "selection"
-        work = _Work(artifacts, qualities, split, phase, seconds)
+        work = _Work(artifacts, qualities, where, seconds, contenders)
         for heat in self._heats(artifacts):
             trial = self._trial(where, heat, rivals)
-            self._run_and_record(where, trial, heat, work)
-            if phase == "confirm":
+            why = INTERRUPTED
+            try:
+                why = self._run(trial, heat, work).stopped_because
+            finally:
+                self._record(trial, heat, work, why)
+            if where != "selection":
                 self._checkpoint(trial.name).remove()
 
     def run_off(
-        self,
-        artifacts: dict[str, Artifact],
-        qualities: Mapping[str, Quality],
-        contenders: Sequence[str],
-        seconds: float | None,
+        self, artifacts: dict[str, Artifact], contenders: Sequence[str], seconds: float
     ) -> None:
-        """Goes on with the open trial for a few of those that are in it, and the baseline.
-
-        Contenders of another trial are left out: their rounds cannot be paired with the others'.
+        """Times a few once more, in a trial of their own, beside the baseline alone.
 
         Args:
-            artifacts: As for :meth:`time`.
-            qualities: As for :meth:`time`.
-            contenders: Who is to be told apart.
+            artifacts: By the name of the candidate, the baseline's among them.
+            contenders: Who is to be told apart, the fastest first. Those that do not fit in memory
+                beside the earlier ones are left out: only who meets in a round is compared well.
             seconds: At most, from when all have loaded.
         """
-        trial = self._open or self._reopened()
-        if trial is None:
-            return  # a run that goes on after its selection had ended
-        racing = [n for n in contenders if n in trial.observed and trial.observed[n].races]
-        if len(racing) < 2:
-            return
-        self._open = trial
-        trial.before = trial.launches
-        heat = list(dict.fromkeys((self._recorder.run.baseline.name, *racing)))
-        work = _Work(artifacts, qualities, "selection", "time", seconds, racing)
-        self._run_and_record("selection", trial, heat, work)
-
-    def _run_and_record(self, where: str, trial: Trial, heat: list[str], work: _Work) -> None:
-        why = INTERRUPTED
-        try:
-            why = self._run(trial, heat, work).stopped_because
-        finally:
-            self._record(where, trial, heat, work.qualities, why)
+        known = dict.fromkeys((self._recorder.run.baseline.name, *contenders))
+        heat, *_ = self._heats({name: artifacts[name] for name in known})
+        racing = [name for name in contenders if name in heat]
+        if len(racing) > 1:
+            together = {name: artifacts[name] for name in heat}
+            self.time(together, {}, "run_off", contenders=racing, seconds=seconds)
 
     def close(self) -> None:
         """Ends the selection: nobody joins its trials any more."""
@@ -158,7 +167,7 @@ class Timer:
             self._checkpoint(name).remove()
         self._open = None
 
-    def _trial(self, where: str, heat: Sequence[str], rivals: Sequence[str]) -> Trial:
+    def _trial(self, where: EvidenceKind, heat: Sequence[str], rivals: Sequence[str]) -> Trial:
         """The open trial where the heat goes on with it; else a new one, or one that was cut off."""
         if where == "selection" and rivals and set(rivals) <= set(heat):
             trial = self._open or self._reopened()
@@ -176,7 +185,9 @@ class Timer:
 
     def _reopened(self) -> Trial | None:
         """The last trial that a run which is resumed has samples of."""
-        names = sorted(trials_of(self._recorder.run, "selection"), key=len)
+        names = sorted(
+            trials_of(self._recorder.run, "selection"), key=lambda name: (len(name), name)
+        )
         return self._checkpoint(names[-1]).load() if names else None
 
     def _checkpoint(self, trial: str) -> Checkpoint:
@@ -192,19 +203,19 @@ class Timer:
                 "most_launches": trial.before + run.plan.schedule.most_launches,
             }
         )
-        loads = any(line.is_throughput for line in run.plan.budget)
-        moment = self._deadline.trial(work.phase, loads=loads)
+        kind = _KINDS[work.where]
+        workloads = run.plan.workloads if work.where != "run_off" else run.plan.workloads[:1]
         seconds = min(run.plan.schedule.max_seconds, work.seconds or math.inf)
         for name in heat:
             trial.observed.setdefault(name, Observed())
         setting = Setting(
             schedule=schedule,
-            batch_sizes=[w.batch_size for w in run.plan.workloads],
-            snapshot=self._prepared.snapshots[work.split],
+            batch_sizes=[w.batch_size for w in workloads],
+            snapshot=self._prepared.snapshots[kind.split],
             project_dir=self._prepared.project.directory,
             limits=self._limits,
-            seed=run.plan.seed + (1 if work.phase == "confirm" else 0),
-            deadline=moment,
+            seed=run.plan.seed + kind.seed,
+            deadline=self._moment(work.where),
             seconds=seconds,
         )
         contestants = [
@@ -219,38 +230,46 @@ class Timer:
         return run_trial(
             contestants,
             setting,
-            lambda message, done, left: self._recorder.tell(work.phase, message, done, left),
+            lambda message, done, left: self._recorder.tell(
+                kind.phase, kind.prefix + message, done, left
+            ),
             referee=self._referee(heat, work, schedule),
             done=trial.observed,
             first_launch=trial.launches,
             after_launch=after_launch,
         )
 
+    def _moment(self, where: EvidenceKind) -> float | None:
+        """When a trial must have ended."""
+        if where == "selection":
+            return self._deadline.selection()
+        if where == "run_off":
+            return self._deadline.run_off()
+        loads = any(line.is_throughput for line in self._recorder.run.plan.budget)
+        return self._deadline.confirmation(loads=loads)
+
     def _referee(self, heat: Sequence[str], work: _Work, schedule: Schedule) -> Referee:
         """Ends a trial by precision; while the choice is open, dominated candidates leave it."""
         run = self._recorder.run
         plan = run.plan
         size = plan.workloads[0].batch_size
-        referee: Referee = (
-            BetweenRivals(work.contenders, size, schedule.most_launches, plan.seed)
-            if work.contenders
-            else ByPrecision(
-                schedule, size, run.baseline.name, plan.seed, confidence_of(plan.schedule)
-            )
+        if work.where == "run_off":
+            return BetweenContenders(schedule, work.contenders, size, plan.seed)
+        by_precision = ByPrecision(
+            schedule, size, run.baseline.name, plan.seed, confidence_of(plan.schedule)
         )
-        if work.phase == "confirm":
-            return referee
+        if work.where == "confirmation":
+            return by_precision
         standings = {
             name: standing_of(run.candidate(name), work.qualities[name], plan) for name in heat
         }
-        return Race(referee, standings, plan.budget)
+        return Race(by_precision, standings, plan.budget)
 
     def _record(
         self,
-        where: str,
         trial: Trial,
         heat: list[str],
-        qualities: Mapping[str, Quality],
+        work: _Work,
         why: str,
     ) -> None:
         run = self._recorder.run
@@ -270,14 +289,14 @@ class Timer:
                 run_dir=self._recorder.directory.path,
                 file_stem=stem(self._recorder, name),
                 seed=run.plan.seed,
-                quality=qualities.get(name),
+                quality=work.qualities.get(name) if _KINDS[work.where].scored else None,
                 confidence=confidence_of(run.plan.schedule),
             )
-            before = getattr(run.candidate(name), where)
+            before = getattr(run.candidate(name), work.where)
             if before is not None and any(m.trial != trial.name for m in before.measurements):
                 continue  # the baseline of a further heat: its samples are kept, the first decides
             status = {} if seen.failure is not None else {"status": "measured"}
-            self._recorder.update(name, **{where: evidence}, **status)
+            self._recorder.update(name, **{work.where: evidence}, **status)
 
     def _heats(self, artifacts: dict[str, Artifact]) -> list[list[str]]:
         """Candidates in groups that fit in memory together, the baseline in each."""
@@ -302,12 +321,12 @@ class Timer:
         return runtime + MODEL_COPIES * artifacts[name].manifest.size_bytes
 
 
-def trials_of(run: Run, field: str) -> set[str]:
+def trials_of(run: Run, field: EvidenceKind) -> set[str]:
     """Names of the trials that a run has evidence from.
 
     Args:
         run: The run.
-        field: ``selection`` or ``confirmation``.
+        field: Which kind of evidence.
     """
     found = (getattr(candidate, field) for candidate in run.candidates)
     return {m.trial for evidence in found if evidence is not None for m in evidence.measurements}

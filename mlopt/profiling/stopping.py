@@ -9,7 +9,7 @@ ratio does to coverage is in ``benchmarks/interval_coverage.md``.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -23,7 +23,8 @@ RESAMPLES = 500
 """For an interval that only decides about going on; the reported one takes more."""
 
 RUN_OFF_PRECISION = 0.01
-"""Relative half-width of the ratios between the fastest: what a launch alone shifts a latency by."""
+"""Relative half-width of the ratios to the fastest of a run-off: what a launch alone shifts a latency
+by."""
 
 LEAST_LAUNCHES = 3
 """Before there are so many, the spread between launches is hardly known."""
@@ -137,49 +138,52 @@ class ByPrecision:
         return max(map(half_width, ratios))
 
 
-class BetweenRivals:
-    """Stops when it is known how the contenders of a run-off compare with the fastest of them."""
+class BetweenContenders:
+    """Stops when it is known how all contenders of a run-off compare with the fastest of them."""
 
     def __init__(
-        self, contenders: Sequence[str], batch_size: int, most_launches: int, seed: int
+        self, schedule: Schedule, contenders: Collection[str], batch_size: int, seed: int
     ) -> None:
         """Prepares.
 
         Args:
+            schedule: Says how many launches there are.
             contenders: Names; whoever else is in the trial is there to be compared with.
             batch_size: Of the workload that decides.
-            most_launches: Of the whole trial.
             seed: For the bootstrap.
         """
+        self._schedule = schedule
         self._contenders = contenders
         self._batch_size = batch_size
-        self._most_launches = most_launches
         self._seed = seed
 
     def after_launch(self, seen: Seen, launches: int) -> Ruling:
-        """Stops as soon as every ratio between them is as narrow as a run-off wants it."""
-        found = [
-            seen[name][self._batch_size]
-            for name in self._contenders
-            if seen.get(name, {}).get(self._batch_size)
+        """Stops after the least number of launches, as soon as precision allows."""
+        rounds = [
+            sizes[self._batch_size].block_medians()
+            for name, sizes in seen.items()
+            if name in self._contenders and sizes.get(self._batch_size)
         ]
-        if len(found) < 2:
-            return Ruling("one contender of the run-off was left")
-        if min(len(one.launches) for one in found) < LEAST_LAUNCHES < self._most_launches:
-            return Ruling()
-        rounds = [one.block_medians() for one in found]
+        if len(rounds) < 2:
+            return Ruling("one contender was left")
         fastest = min(rounds, key=lambda one: self._ratio(one, rounds[0]).value)
         width = max(half_width(self._ratio(one, fastest)) for one in rounds if one is not fastest)
-        known = f"p50 ratios of the fastest to {_percent(width)}"
+        known = f"p50 ratios to the fastest to {_percent(width)}"
         asked = f"asked: {_percent(RUN_OFF_PRECISION)}"
-        if width <= RUN_OFF_PRECISION:
-            return Ruling(f"the run-off is as precise as asked: {known} ({asked})", known)
-        if launches >= self._most_launches:
-            return Ruling(f"the most launches of the run-off are done: {known} ({asked})", known)
+        if width <= RUN_OFF_PRECISION and launches >= self._schedule.launches:
+            return Ruling(f"the asked precision is reached: {known} ({asked})", known)
+        if launches >= self._schedule.most_launches:
+            return Ruling(f"the most launches are done: {known} ({asked})", known)
         return Ruling(None, known)
 
     def _ratio(self, one: stats.Rounds, other: stats.Rounds) -> Estimate:
-        return stats.paired_p50_ratio(one, other, seed=self._seed, resamples=RESAMPLES)
+        return stats.paired_p50_ratio(
+            one,
+            other,
+            seed=self._seed,
+            resamples=RESAMPLES,
+            confidence=confidence_of(self._schedule),
+        )
 
 
 def half_width(estimate: Estimate) -> float:

@@ -155,7 +155,7 @@ def _ratios(
     p50 = stats.paired_p50_ratio(rounds, base, seed=seed, confidence=confidence)
     supported = all(
         stats.tail_support(stats.effective_samples(r, 0.99), r.blocks, 0.99) == "interval"
-        for r in (rounds, base)
+        for r in stats.common_rounds(rounds, base)
     )
     if not supported:
         return p50, None

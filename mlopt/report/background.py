@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlopt.errors import MloptError
 from mlopt.profiling.diagnostics import warnings_of
 from mlopt.providers import resolve_provider
-from mlopt.report.evidence import baseline_name, measurements, timed, workloads
+from mlopt.report.evidence import baseline_name, measurements, timed, trial_name, workloads
 from mlopt.report.quality import baseline_value, is_share, margin_in_words
 from mlopt.report.text import code, ended, listing, plural, prose, sentence
 from mlopt.types.run import Environment, Run
@@ -120,7 +120,7 @@ def warnings(run: Run) -> list[str]:
     for result, seen in measurements(run):
         known = warnings_of(seen.diagnostics)  # they have a section of their own
         for text in (text for text in seen.warnings if text not in known):
-            place = f"{code(result.name)} ({seen.trial}, {seen.workload.name})"
+            place = f"{code(result.name)} ({trial_name(seen.trial)}, {seen.workload.name})"
             by_text.setdefault(text, []).append(place)
     return found + [f"{listing(places)}: {ended(text)}" for text, places in by_text.items()]
 
@@ -172,13 +172,7 @@ def _builds(machine: Environment) -> list[str]:
 
 
 def _methods(run: Run) -> list[str]:
-    qualities = [
-        e.quality
-        for c in timed(run)
-        if c.plan.role != "baseline"
-        for e in (c.selection, c.confirmation)
-        if e is not None
-    ]
+    qualities = [e.quality for c in timed(run) if c.plan.role != "baseline" for e in c.evidence]
     return list(
         dict.fromkeys(f"{m.name}: {prose(m.method)}" for q in qualities if q for m in q.metrics)
     )

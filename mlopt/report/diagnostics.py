@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mlopt.profiling.diagnostics import wandered
-from mlopt.report.evidence import measurements, timed, workloads
+from mlopt.report.evidence import measurements, timed, trial_name, workloads
 from mlopt.report.markdown import Table
 from mlopt.report.text import code, ended, listing, plural, prose, shortened
 from mlopt.types.measurement import Diagnostic, Evidence, Measurement
@@ -70,7 +70,8 @@ def _seen(run: Run) -> list[_Seen]:
 def _place(run: Run, measured: Measurement) -> str:
     """The trial, with the workload where there are several."""
     several = len(workloads(run)) > 1
-    return f"{measured.trial}, {measured.workload.name}" if several else measured.trial
+    trial = trial_name(measured.trial)
+    return f"{trial}, {measured.workload.name}" if several else trial
 
 
 def _summary(seen: list[_Seen], amiss: list[_Seen]) -> str:
@@ -123,13 +124,13 @@ def _advice(amiss: list[_Seen]) -> list[str]:
 
 def _ends(run: Run) -> list[str]:
     ends = dict.fromkeys((seen.trial, seen.stopped_because) for _, seen in measurements(run))
-    return [f"The {prose(trial)} stopped because: {ended(why)}" for trial, why in ends]
+    return [f"The {prose(trial_name(trial))} stopped because: {ended(why)}" for trial, why in ends]
 
 
 def _left(run: Run) -> Iterator[str]:
     for result in timed(run):
-        for evidence in (result.selection, result.confirmation):
-            if evidence is not None and evidence.left_because is not None:
+        for evidence in result.evidence:
+            if evidence.left_because is not None:
                 yield f"{code(result.name)} left early, with {_effort(evidence)}: {ended(evidence.left_because)}"
 
 

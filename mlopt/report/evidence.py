@@ -51,10 +51,14 @@ def measurements(run: Run) -> list[tuple[CandidateResult, Measurement]]:
     return [
         (result, seen)
         for result in timed(run)
-        for evidence in (result.selection, result.confirmation)
-        if evidence is not None
+        for evidence in result.evidence
         for seen in evidence.measurements
     ]
+
+
+def trial_name(trial: str) -> str:
+    """As it is read: ``run-off`` for the samples in ``run_off``."""
+    return trial.replace("_", "-")
 
 
 def workloads(run: Run) -> tuple[Workload, ...]:

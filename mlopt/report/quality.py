@@ -21,7 +21,7 @@ def metric_result(evidence: Evidence | None, name: str) -> MetricResult | None:
 
 def is_share(run: Run, name: str) -> bool:
     """Whether a metric is a share of right answers, and so is shown in percentage points."""
-    pieces = [e for c in run.candidates for e in (c.selection, c.confirmation)]
+    pieces = [e for c in run.candidates for e in c.evidence]
     results = [metric_result(evidence, name) for evidence in pieces]
     return name in SHARES or any(r is not None and r.gained is not None for r in results)
 
@@ -77,7 +77,7 @@ def largest_loss(margin: Margin, baseline_value: float | None) -> float | None:
 def baseline_value(run: Run, name: str, split: str | None = None) -> float | None:
     """What the baseline scores on a metric, on any split or on the named one."""
     for candidate in run.candidates:
-        for evidence in (candidate.selection, candidate.confirmation):
+        for evidence in candidate.evidence:
             result = metric_result(evidence, name)
             if result is not None and split in (None, result.split):
                 return result.baseline_value

@@ -7,11 +7,13 @@ from typing import NamedTuple
 from mlopt.report.evidence import (
     chosen,
     contract_labels,
+    first_measurement,
     line_in_words,
     margin_result,
     measurement,
     selection_verdicts,
     timed,
+    trial_name,
     workloads,
 )
 from mlopt.report.markdown import WIDEST_ROW, Table, tables
@@ -57,7 +59,19 @@ def latency_tables(run: Run) -> list[Titled]:
         if rows:
             header = ("candidate", "p50 ms", "p99 ms", "p50 ratio")
             found.append(Titled(f"Latency, {workload.name}", Table(header, tuple(rows))))
-    return found
+    return found + _run_off_tables(run)
+
+
+def _run_off_tables(run: Run) -> list[Titled]:
+    """The fastest once more; empty where there was no run-off."""
+    rows = []
+    for result in timed(run):
+        seen = first_measurement(run, result.run_off)
+        if seen is not None:
+            row = display_name(run, result), interval(seen.p50_ms), ratio_text(result, seen)
+            rows.append(row)
+    table = Table(("candidate", "p50 ms", "p50 ratio"), tuple(rows))
+    return [Titled("Latency in the run-off", table)] if rows else []
 
 
 def quality_tables(run: Run) -> list[Titled]:
@@ -151,10 +165,10 @@ def effort_table(run: Run) -> Table | None:
     """How many samples each number stands on."""
     rows = []
     for result in timed(run):
-        for evidence in (result.selection, result.confirmation):
-            for seen in evidence.measurements if evidence is not None else ():
+        for evidence in result.evidence:
+            for seen in evidence.measurements:
                 blocks = f"{seen.launches} / {seen.rounds}"
-                where = (seen.trial, seen.workload.name)
+                where = (trial_name(seen.trial), seen.workload.name)
                 rows.append((display_name(run, result), *where, f"{seen.count:,}", blocks))
     header = ("candidate", "trial", "workload", "samples", "launches / rounds")
     return Table(header, tuple(rows)) if rows else None

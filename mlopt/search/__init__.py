@@ -3,7 +3,6 @@
 from mlopt.search._base import Batch, Proposer
 from mlopt.search.chain import REFINING, Chain, Stage
 from mlopt.search.fixed import FixedList
-from mlopt.search.run_off import RunOff
 from mlopt.search.tuning import TuningRace
 
-__all__ = ["REFINING", "Batch", "Chain", "FixedList", "Proposer", "RunOff", "Stage", "TuningRace"]
+__all__ = ["REFINING", "Batch", "Chain", "FixedList", "Proposer", "Stage", "TuningRace"]

@@ -15,15 +15,12 @@ class Batch(NamedTuple):
         timed: Whether they are timed as well, in the same rounds as those still in the race.
         because: For the progress display: what these are.
         seconds: That timing them may take at most, once they have loaded; None: what the schedule says.
-        again: Names of candidates that were timed and are timed further, beside the baseline alone,
-            until it is known how they compare with each other. Such a batch brings no candidates.
     """
 
     candidates: Sequence[PlannedCandidate]
     timed: bool = True
     because: str = ""
     seconds: float | None = None
-    again: Sequence[str] = ()
 
 
 class Proposer(Protocol):

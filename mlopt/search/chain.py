@@ -10,7 +10,7 @@ from mlopt.types.run import Run
 REFINING = (
     "every choice of every recipe on every provider, but for what is explored; then, from what was "
     "seen, what the plan's refinement names: the search of choices, mixed precision, and session "
-    "settings of the fastest; at last a run-off of those whose p50 cannot be told from the smallest"
+    "settings of the fastest; at last the run-off"
 )
 
 Stage = Callable[[Run], Proposer | None]

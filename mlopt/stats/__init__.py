@@ -1,6 +1,6 @@
 """Intervals and tests: pure functions of arrays, numpy and scipy only, no I/O."""
 
-from mlopt.stats.bootstrap import mean, paired_p50_ratio, quantile, tail_ratio
+from mlopt.stats.bootstrap import common_rounds, mean, paired_p50_ratio, quantile, tail_ratio
 from mlopt.stats.clustered import clustered_mcnemar_one_sided, clustered_tango_interval
 from mlopt.stats.diagnostics import Drift, Modes, RandomWalk, drift, modes, random_walk
 from mlopt.stats.effective import effective_of_blocks, effective_samples
@@ -35,6 +35,7 @@ __all__ = [
     "bootstrap_delta",
     "clustered_mcnemar_one_sided",
     "clustered_tango_interval",
+    "common_rounds",
     "confidence_after_precision",
     "drift",
     "effective_of_blocks",

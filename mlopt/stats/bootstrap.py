@@ -111,7 +111,7 @@ def paired_p50_ratio(
         ValueError: If no (launch, round) is in both, a block median is not positive, or
             `resamples` is out of range.
     """
-    candidate, baseline = _common_rounds(candidate, baseline)
+    candidate, baseline = common_rounds(candidate, baseline)
     keys, over = candidate.block_medians()
     _, under = baseline.block_medians()
     _require_positive(over, under)
@@ -161,7 +161,7 @@ def tail_ratio(
             `resamples` is out of range.
     """
     _require_quantile(q)
-    candidate, baseline = _common_rounds(candidate, baseline)
+    candidate, baseline = common_rounds(candidate, baseline)
     _require_positive(candidate.values, baseline.values)
     over = PooledSamples(candidate.values, candidate.block_index, candidate.blocks)
     under = PooledSamples(baseline.values, baseline.block_index, baseline.blocks)
@@ -239,7 +239,12 @@ def _inefficiency(
     return quantile_inefficiency(shares, q, float(sizes.mean()))
 
 
-def _common_rounds(candidate: Rounds, baseline: Rounds) -> tuple[Rounds, Rounds]:
+def common_rounds(candidate: Rounds, baseline: Rounds) -> tuple[Rounds, Rounds]:
+    """Both, in the (launch, round) that they share.
+
+    Raises:
+        ValueError: They share none.
+    """
     if np.array_equal(candidate.block_keys, baseline.block_keys):
         return candidate, baseline
     ours = set(map(tuple, candidate.block_keys.tolist()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from mlopt.types.artifact import LineageStep
 from mlopt.types.candidate import PlannedCandidate
@@ -77,6 +77,12 @@ class Failure(Record):
     log: str = ""
 
 
+EvidenceKind = Literal["selection", "run_off", "confirmation"]
+"""The trials that a candidate may have been in, by the field of its result that holds the evidence."""
+
+EVIDENCE_KINDS: tuple[EvidenceKind, ...] = get_args(EvidenceKind)
+
+
 class CandidateResult(Record):
     """A candidate and all that became of it.
 
@@ -84,6 +90,7 @@ class CandidateResult(Record):
         artifact_sha256: Hash over the artifact's files.
         cached_steps: How many of its steps came out of the cache.
         selection: Evidence that the choice was made on.
+        run_off: Latencies of the run-off; of those that were in it and the baseline.
         confirmation: Evidence of fresh launches and the holdout; only for the chosen one.
     """
 
@@ -98,12 +105,19 @@ class CandidateResult(Record):
     fell_back: bool = False
     settings: dict[str, str | int | bool] = {}
     selection: Evidence | None = None
+    run_off: Evidence | None = None
     confirmation: Evidence | None = None
 
     @property
     def name(self) -> str:
         """The candidate's name."""
         return self.plan.name
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """All that there is, in the order in which it was taken."""
+        found = (getattr(self, kind) for kind in EVIDENCE_KINDS)
+        return tuple(one for one in found if one is not None)
 
     @property
     def is_timed(self) -> bool:

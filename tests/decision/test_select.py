@@ -392,6 +392,38 @@ def test_the_run_off_is_between_those_of_whom_it_is_open_who_is_fastest() -> Non
     assert found == ("fast", "close", "open")
 
 
+def in_run_off(result: CandidateResult, p50: float) -> CandidateResult:
+    return result.model_copy(update={"run_off": evidence(measured(interval(p50)))})
+
+
+def test_after_a_run_off_the_choice_is_between_those_that_were_in_it() -> None:
+    known = {
+        ("n0", "n1"): Estimate(value=1.05, low=1.03, high=1.07),
+        ("n2", "n0"): Estimate(value=0.99, low=0.95, high=1.03),
+        ("n2", "n1"): Estimate(value=0.99, low=0.95, high=1.03),
+    }
+    choice = chosen_of(
+        in_run_off(candidate("n0", 0.97), 1.05),
+        in_run_off(candidate("n1", 1.00), 1.00),
+        candidate("n2", 0.96, steps=0),
+        known=known,
+    )
+    assert choice.chosen == "n1"
+    assert choice.reason == "the smallest p50 of 2 candidates that were in the run-off"
+    assert reason(choice, "n0") == "1.05 times the p50 of n1 (1.03 to 1.07)"
+    assert reason(choice, "n2") == (
+        "was not among the closest, which were in the run-off; 0.99 times the p50 of n1 "
+        "(0.95 to 1.03) in the race"
+    )
+
+
+def test_who_fell_out_in_the_run_off_leaves_the_choice_to_the_others() -> None:
+    fell = candidate("fell", 0.9, failure=Failure(during="time", cause="it broke"))
+    choice = chosen_of(in_run_off(fell, 0.9), in_run_off(candidate("stayed", 1.0), 1.0))
+    assert choice.chosen == "stayed"
+    assert reason(choice, "fell") == "failed to time: it broke"
+
+
 def test_there_is_no_run_off_where_one_is_certainly_the_fastest_or_nobody_may_ship() -> None:
     assert contenders_of(candidate("fast", 1.0), candidate("slow", 2.0), known={}) == ("fast",)
     assert contenders_of(candidate("slow", 9.0), known={}) == ()

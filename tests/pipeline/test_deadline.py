@@ -43,10 +43,9 @@ def test_building_measuring_and_confirming_end_in_this_order_before_the_limit() 
 def test_a_confirmation_leaves_time_for_the_load_where_one_follows() -> None:
     deadline = Deadline(60.0 + REPORT_S, Clock())
 
-    assert deadline.trial("confirm", loads=False) == deadline.moment == 160
-    assert deadline.trial("confirm", loads=True) == 130
-    assert deadline.trial("time", loads=True) == deadline.selection()
-    assert Deadline(None).trial("confirm", loads=True) is None
+    assert deadline.confirmation(loads=False) == deadline.moment == 160
+    assert deadline.confirmation(loads=True) == 130
+    assert Deadline(None).confirmation(loads=True) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from mlopt import stats
 from mlopt.profiling.looks import LOOKS, ByLooks, judge_ratio, look_interval
 from mlopt.profiling.samples import Samples
-from mlopt.profiling.stopping import BetweenRivals, ByPrecision, half_width, launch_width
+from mlopt.profiling.stopping import BetweenContenders, ByPrecision, half_width, launch_width
 from mlopt.types.estimate import Estimate
 from mlopt.types.plan import Schedule
 
@@ -58,31 +58,39 @@ def test_a_noisy_trial_goes_on_to_the_most_launches_and_says_how_well_it_knows()
     assert stop.startswith("the most launches are done: p50 ratios to ±")
 
 
-def test_a_run_off_ends_when_the_contenders_are_known_to_a_percent_of_each_other() -> None:
+def test_a_run_off_ends_when_the_contenders_are_known_to_a_percent_of_the_fastest() -> None:
     noisy = {"fp32": {1: samples(3.0, 5, between=0.3)}}
-    referee = BetweenRivals(("a", "b"), 1, most_launches=9, seed=0)
-    assert referee.after_launch(pair(2) | noisy, 2).stop is None, "two launches say too little"
+    referee = BetweenContenders(Schedule(), ("a", "b"), 1, seed=0)
+    assert referee.after_launch(pair(4) | noisy, 4).stop is None
     stop = referee.after_launch(pair(5) | noisy, 5).stop
     assert stop is not None, "the baseline's noise is not theirs"
-    assert stop.startswith("the run-off is as precise as asked: p50 ratios of the fastest to ±0.")
+    assert stop.startswith("the asked precision is reached: p50 ratios to the fastest to ±0.")
     assert "(asked: ±1%)" in stop
 
 
 def test_a_run_off_between_noisy_contenders_goes_on_to_the_most_launches() -> None:
-    referee = BetweenRivals(("a", "b"), 1, most_launches=9, seed=0)
-    ruling = referee.after_launch(pair(8, between=0.05), 8)
+    referee = BetweenContenders(Schedule(), ("a", "b"), 1, seed=0)
+    ruling = referee.after_launch(pair(11, between=0.05), 11)
     assert ruling.stop is None
-    assert ruling.words.startswith("p50 ratios of the fastest to ±")
-    stop = referee.after_launch(pair(9, between=0.05), 9).stop
+    assert ruling.words.startswith("p50 ratios to the fastest to ±")
+    stop = referee.after_launch(pair(12, between=0.05), 12).stop
     assert stop is not None
-    assert stop.startswith("the most launches of the run-off are done: p50 ratios")
+    assert stop.startswith("the most launches are done: p50 ratios to the fastest")
+
+
+def test_a_run_off_is_about_the_ratios_to_the_fastest_whoever_was_named_first() -> None:
+    calm, restless = samples(1.0, 6, seed=1), samples(2.0, 6, between=0.1, seed=2)
+    seen = {"slow": {1: restless}, "a": {1: calm}, "b": {1: samples(1.01, 6, seed=3)}}
+    known = BetweenContenders(Schedule(), ("slow", "a", "b"), 1, seed=0).after_launch(seen, 6)
+    assert known.stop is None
+    del seen["slow"]
+    assert BetweenContenders(Schedule(), ("slow", "a", "b"), 1, seed=0).after_launch(seen, 6).stop
 
 
 def test_a_run_off_is_over_when_one_contender_is_left() -> None:
     seen = {"a": pair(3)["a"], "b": {1: Samples()}, "fp32": pair(3)["b"]}
-    assert BetweenRivals(("a", "b", "gone"), 1, 9, seed=0).after_launch(seen, 3).stop == (
-        "one contender of the run-off was left"
-    )
+    referee = BetweenContenders(Schedule(), ("a", "b", "gone"), 1, seed=0)
+    assert referee.after_launch(seen, 3).stop == "one contender was left"
 
 
 def test_where_the_difference_lies_never_ends_a_trial() -> None:

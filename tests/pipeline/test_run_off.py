@@ -1,0 +1,126 @@
+"""A whole run in which the fastest are timed once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlopt import api
+from mlopt.pipeline import execute
+from mlopt.profiling.samples import Samples
+from mlopt.types.events import Event
+from mlopt.types.measurement import Evidence
+from mlopt.types.run import Run
+
+pytestmark = pytest.mark.slow
+
+RACE = {
+    "name": "race",
+    "summary": "a race",
+    "when": "In tests.",
+    "tries": ["fp32", "int8-dynamic", "int8-static"],
+    "tune": {"graph_optimization": ["basic"]},
+}
+CONTENDERS = ("int8-dynamic[graph_optimization=basic]", "int8-static")
+LAUNCHES = 3
+
+
+@pytest.fixture
+def project(onnx_project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of so small a model any two may be the closest: these are, whatever was measured.
+
+    One of them comes of a race of settings, which a run that goes on holds again.
+    """
+    monkeypatch.setattr(execute, "contenders", lambda *of: CONTENDERS)
+    directory = onnx_project(
+        recipes=["race"],
+        providers=["cpu"],
+        measurement={"launches": LAUNCHES, "most_launches": LAUNCHES, "rounds": 4, "block_ms": 1},
+    )
+    (directory / "recipes").mkdir()
+    (directory / "recipes" / "race.yaml").write_text(yaml.safe_dump(RACE))
+    return directory
+
+
+def run_off(run: Run, name: str) -> Evidence:
+    evidence = run.candidate(name).run_off
+    assert evidence is not None
+    return evidence
+
+
+def has_one_run_off(run: Run, run_dir: Path) -> None:
+    """Of the contenders and the baseline, in rounds that they share."""
+    assert run.status == "complete"
+    there = {c.name for c in run.candidates if c.run_off is not None}
+    assert there == {"fp32", *CONTENDERS}
+    rounds = []
+    for name in there:
+        (measured,) = run_off(run, name).measurements
+        assert (measured.trial, measured.launches) == ("run_off", LAUNCHES)
+        assert run_off(run, name).quality is None, "the answers are evidence of the selection"
+        rounds.append(Samples.read(run_dir, measured.samples).block_medians().block_keys.tolist())
+    assert rounds[0] == rounds[1] == rounds[2]
+    assert run.decision is not None
+    assert run.decision.chosen in there
+    assert not list(run_dir.glob("samples/*.checkpoint.npz"))
+    assert api.verify(run_dir).mismatches == ()
+
+
+def test_the_closest_are_timed_anew_and_the_choice_is_between_them(
+    project: Path, tmp_path: Path
+) -> None:
+    result = api.optimize(project, out=tmp_path / "reports")
+
+    has_one_run_off(result.run, result.run_dir)
+    assert "run-off" in result.run.plan.proposer
+    adr = (result.run_dir / "adr.md").read_text("utf-8")
+    assert "Latency in the run-off" in adr
+    assert "The run-off stopped because: " in adr
+    documents = {one["name"]: one["run_off"] for one in result.document()["candidates"]}
+    assert documents["int8-static"]["p50_ratio"] > 0
+    assert documents["int8-dynamic"] is None
+
+
+@pytest.mark.parametrize("launch", [1, 2])
+def test_a_run_that_was_cut_off_in_its_run_off_goes_on_with_it(
+    launch: int, project: Path, tmp_path: Path
+) -> None:
+    def interrupt(event: Event) -> None:
+        if event.message.startswith(f"run-off: launch {launch} of"):
+            raise KeyboardInterrupt
+
+    cut = api.optimize(project, out=tmp_path / "reports", on_event=interrupt)
+    assert cut.run.status == "interrupted"
+    before = {c.name: c.selection for c in cut.run.candidates}
+
+    result = api.optimize(project, resume=cut.run_dir)
+
+    has_one_run_off(result.run, result.run_dir)
+    assert {c.name: c.selection for c in result.run.candidates} == before
+
+
+def test_a_run_that_was_cut_off_after_its_run_off_holds_no_other(
+    project: Path, tmp_path: Path
+) -> None:
+    def interrupt(event: Event) -> None:
+        if event.phase == "confirm":
+            raise KeyboardInterrupt
+
+    cut = api.optimize(project, out=tmp_path / "reports", on_event=interrupt)
+    before = {name: run_off(cut.run, name) for name in CONTENDERS}
+
+    result = api.optimize(project, resume=cut.run_dir)
+
+    has_one_run_off(result.run, result.run_dir)
+    assert {name: run_off(result.run, name) for name in CONTENDERS} == before
+
+
+def test_without_a_refinement_there_is_none(project: Path, tmp_path: Path) -> None:
+    result = api.optimize(
+        project, out=tmp_path / "reports", recipes=["int8-static", "int8-dynamic"]
+    )
+    assert all(c.run_off is None for c in result.run.candidates)
+    assert "run-off" not in result.run.plan.proposer
