@@ -251,7 +251,7 @@ def _run_off(tools: Tools, artifacts: dict[str, Artifact]) -> None:
         return
     _have(tools, artifacts, names)
     with recorder.timing("time"):
-        tools.timer.run_off(artifacts, [n for n in names if n in artifacts], RUN_OFF_S)
+        tools.timer.run_off(artifacts, names, RUN_OFF_S)
 
 
 def _ratio(recorder: Recorder) -> Ratio:
@@ -259,10 +259,11 @@ def _ratio(recorder: Recorder) -> Ratio:
 
 
 def _have(tools: Tools, artifacts: dict[str, Artifact], names: Iterable[str]) -> None:
-    """Builds what a run that goes on knows of, and nobody proposed again."""
-    missing = [tools.recorder.run.candidate(n).plan for n in names if n not in artifacts]
-    if missing:
-        artifacts |= _build(tools, missing)
+    """Takes out of the cache what a run that goes on knows of, and nobody proposed again."""
+    for name in set(names) - artifacts.keys():
+        steps = tools.recorder.run.candidate(name).plan.steps
+        built = tools.builder.build(steps, lambda: tools.limits, lambda message, done: None)
+        artifacts[name] = built.artifact
 
 
 def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:

@@ -46,7 +46,7 @@ class _Kind(NamedTuple):
     """What differs between the trials of a run.
 
     Attributes:
-        split: EvidenceKind inputs come from.
+        split: Where inputs come from.
         phase: For the progress display.
         seed: Added to the plan's, so that inputs are drawn anew.
         scored: Whether the answers are evidence of this trial too.
