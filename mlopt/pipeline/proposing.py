@@ -27,6 +27,10 @@ from mlopt.types.search import SearchSummary
 TUNING_S = 20.0
 """Most seconds that each batch of the race of settings is timed for, once it has loaded."""
 
+WORTH_A_WALK = 0.95
+"""Over the p50 of the fastest that may ship: each layer in float costs time, and what is ahead by less
+is behind at the end."""
+
 EVERYWHERE = frozenset({"intra_op_threads", "static_shapes"})
 """Settings that every provider heeds; the others are those of ONNX Runtime's own kernels."""
 
@@ -83,7 +87,10 @@ def _searching(plan: Plan, search: SearchPlan, maker: Maker) -> Stage:
 
 
 def _walk(rank: Rank, run: Run) -> Proposer | None:
-    """Mixed precision, from the fastest candidate that only its loss keeps from being chosen."""
+    """Mixed precision, from the fastest candidate that only its loss keeps from being chosen.
+
+    There is none where what may ship is about as fast.
+    """
     may_ship = fastest(run)
     to_beat = p50_ratio(run, may_ship[0].name) if may_ship else None
     starts = [
@@ -95,7 +102,7 @@ def _walk(rank: Rank, run: Run) -> Proposer | None:
         and loses_too_much(one)
         and (run.plan.allow_fallback or not one.fell_back)
         and (ratio := p50_ratio(run, one.name)) is not None
-        and (to_beat is None or ratio < to_beat)
+        and (to_beat is None or ratio < WORTH_A_WALK * to_beat)
     ]
     if not starts:
         return None

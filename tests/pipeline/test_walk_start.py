@@ -59,6 +59,12 @@ def test_what_may_ship_as_it_is_needs_no_walk_and_neither_does_what_is_slower() 
     assert start(FLOAT, seen("int8-nncf", 0.5, 0.01), seen("int8-static", 0.4, 0.1)) is not None
 
 
+def test_what_is_hardly_ahead_starts_no_walk_since_float_costs_more() -> None:
+    may_ship = seen("int8-nncf", 0.4, 0.01)
+    assert start(FLOAT, may_ship, seen("int8-static", 0.381, 0.1)) is None
+    assert start(FLOAT, may_ship, seen("int8-static", 0.379, 0.1)) is not None
+
+
 def test_other_recipes_and_what_failed_start_no_walk() -> None:
     assert start(FLOAT, seen("weight-only", 0.4, 0.1)) is None
     broken = seen("int8-static", 0.4, 0.1).model_copy(
