@@ -22,7 +22,8 @@ SELECTION_RULE = (
     "that were in it; then the smallest p50 at the first workload, by the ratios paired with the one "
     "whose p50 is smallest over the baseline's; then, among those whose p50 cannot be told from the "
     "smallest (the interval of the paired ratio contains 1, and the ratio is at most 1.02), the fewest "
-    "steps, then one on the baseline's provider, then the smallest artifact. A run-off follows the race "
+    "steps, then one on the baseline's provider, then the smallest artifact and what is up to a tenth "
+    "larger, then the smallest p50. A run-off follows the race "
     "where candidates were proposed from what was seen: up to four are timed anew whose ratio to the "
     "smallest p50 is at most 1.1, with an interval that contains 1, until their ratios to the fastest of "
     "them are known to 1%, or a minute is over. A candidate leaves the trial early when another "
@@ -37,6 +38,9 @@ SEEMS_SLOWER = 1.02
 
 OUT_OF_REACH = 1.1
 """A ratio from which on nobody is timed further, however little is known of it."""
+
+AS_SMALL = 1.1
+"""A ratio of sizes up to which a faster artifact is taken for as small."""
 
 MOST_CONTENDERS = 4
 """The more there are, the less is learned of each in the same time."""
@@ -101,7 +105,7 @@ def choose(
         e for e in field if e is fastest or _tied(p50_ratio(e.result.name, fastest.result.name))
     ]
     home = next((r.plan.provider for r in results if r.plan.role == "baseline"), None)
-    chosen = min(ties, key=lambda e: _complexity(e.result, home))
+    chosen = _simplest(ties, home, lambda e: p50_ratio(e.result.name, fastest.result.name).value)
     name = chosen.result.name
     slower = tuple(
         _slower(e, chosen if e in ties else fastest, best, p50_ratio)
@@ -198,11 +202,15 @@ def _p50(evidence: Evidence) -> float:
     return first.p50_ms.value if first.p50_ratio is None else first.p50_ratio.value
 
 
-def _complexity(result: CandidateResult, home: str | None) -> tuple[int, bool, int, float]:
-    """The less of it, the better, among those that are as fast; the p50 only so that one is left."""
-    assert result.selection is not None, "only what was measured is compared"
-    plan = result.plan
-    return len(plan.steps), plan.provider != home, result.size_bytes or 0, _p50(result.selection)
+def _simplest(
+    ties: Sequence[_Eligible], home: str | None, p50: Callable[[_Eligible], float]
+) -> _Eligible:
+    """Of those that are as fast the fewest steps, at home, small, and only then the fastest."""
+    least = min((len(e.result.plan.steps), e.result.plan.provider != home) for e in ties)
+    left = [e for e in ties if (len(e.result.plan.steps), e.result.plan.provider != home) == least]
+    smallest = min(e.result.size_bytes or 0 for e in left)
+    small = [e for e in left if (e.result.size_bytes or 0) <= AS_SMALL * smallest]
+    return min(small, key=p50)
 
 
 def _outcome(result: CandidateResult, budget: Sequence[BudgetLine]) -> Outcome:

@@ -32,7 +32,7 @@ from mlopt.types.run import Run
 from mlopt.workers import Limits, OnEvent, side_by_side
 
 RUN_OFF_S = 60.0
-"""Most seconds that the run-off takes, once its contenders have loaded."""
+"""Most seconds that the run-off takes, beside what loading takes."""
 
 RIVALS = 3
 """How many of the fastest so far go on when further candidates join the trial."""

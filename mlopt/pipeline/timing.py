@@ -149,7 +149,7 @@ class Timer:
             artifacts: By the name of the candidate, the baseline's among them.
             contenders: Who is to be told apart, the fastest first. Those that do not fit in memory
                 beside the earlier ones are left out: only who meets in a round is compared well.
-            seconds: At most, from when all have loaded.
+            seconds: At most, beside what loading takes.
         """
         known = dict.fromkeys((self._recorder.run.baseline.name, *contenders))
         heat, *_ = self._heats({name: artifacts[name] for name in known})
@@ -217,6 +217,7 @@ class Timer:
             seed=run.plan.seed + kind.seed,
             deadline=self._moment(work.where),
             seconds=seconds,
+            loading_counts=work.where != "run_off",
         )
         contestants = [
             Contestant(n, stage_of(run.candidate(n).plan, work.artifacts[n])) for n in heat

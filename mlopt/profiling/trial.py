@@ -106,8 +106,11 @@ class _Trial:
         alive = [c for c in self.contestants if self.observed[c.name].races]
         self.begun += 1
         with ExitStack() as stack:
-            heat = Launch(number, self.setting, self.observed, self.counts, stack)
+            heat = Launch(number, self.setting.while_loading(), self.observed, self.counts, stack)
             heat.open(alive, self._tell)
+            uncounted_s = 0.0 if self.setting.loading_counts else time.monotonic() - began
+            if self.begun > 1:
+                self.setting = self.setting.later(uncounted_s)
             heat.setting = self.setting = self.setting.once_loaded()
             if self.setting.deadline is not None and number < self.setting.schedule.launches:
                 self.rounds = self._affordable_rounds(began, number, heat)
@@ -122,7 +125,7 @@ class _Trial:
             for name in heat.workers:
                 self.observed[name].vitals.append(vitals)
             heat.finish()
-        self.launch_s = time.monotonic() - began
+        self.launch_s = time.monotonic() - began - uncounted_s
 
     def ruling(self, launches: int) -> str | None:
         """Why the trial is over after so many launches; None: it goes on."""
@@ -173,8 +176,10 @@ class _Trial:
         """
         assert self.setting.deadline is not None
         opened = time.monotonic()
-        left_s = self.setting.deadline - began
-        each = left_s / (self.setting.schedule.launches - launch) - (opened - began)
+        launches = self.setting.schedule.launches - launch
+        each = (self.setting.deadline - began) / launches - (opened - began)
+        if not self.setting.loading_counts:
+            each = (self.setting.deadline - opened) / launches
         if self.begun == 1 and self.referee is not None and len(heat.workers) > SCREENED:
             rest = self.setting.deadline - opened
             # What is left for a second launch must be more than its loading may take.

@@ -92,6 +92,13 @@ def test_of_as_many_steps_the_smallest_artifact_wins() -> None:
     assert choice.chosen == "small"
 
 
+def test_a_faster_artifact_that_is_hardly_larger_is_as_small() -> None:
+    known = {("small", "fast"): TIED}
+    small = candidate("small", 1.01, size=1000)
+    assert chosen_of(candidate("fast", 1.0, size=1100), small, known=known).chosen == "fast"
+    assert chosen_of(candidate("fast", 1.0, size=1101), small, known=known).chosen == "small"
+
+
 def test_of_as_many_steps_and_bytes_the_fastest_wins() -> None:
     choice = chosen_of(
         candidate("slower", 1.01), candidate("faster", 1.00), known={("slower", "faster"): TIED}

@@ -174,6 +174,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
         progress: Progress = lambda *_: None,
         together: bool = False,
         seconds: float | None = None,
+        loading_counts: bool = True,
         untimed: float = 0.0,
         opening: Callable[[Stage, Path], Opening] = opening_in_general,
         **more: Any,
@@ -200,6 +201,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
             seed=seed,
             deadline=None if time_s is None else theatre.now + time_s,
             seconds=seconds,
+            loading_counts=loading_counts,
             open_together=together,
         )
         contestants = [
@@ -497,6 +499,20 @@ def test_seconds_count_from_when_the_first_launch_has_loaded(
     assert len(keys(end.observed["a"])) == rounds
     assert "the time limit" in end.stopped_because
     assert theatre.now <= 1000 + (limit_s or 26) + 0.1
+
+
+@pytest.mark.parametrize("limit_s", [None, 60.0])
+def test_seconds_may_be_without_what_later_launches_load(play: Play, limit_s: float | None) -> None:
+    # Loading both takes 20 s, their pilots 1 s, and a round 2.4 s.
+    def launches(counts: bool) -> int:
+        scripts = {name: Script({1: 100 * MS}, load_s=10.0) for name in ("a", "b")}
+        more = {"time_s": limit_s, "seconds": 25.0, "loading_counts": counts}
+        end, theatre = play(scripts, launches=5, rounds=2, **more)
+        assert theatre.now <= 1000 + (limit_s or 5 * 21 + 25) + 10.6  # one may load
+        return len({launch for launch, _ in keys(end.observed["a"])})
+
+    assert launches(counts=True) == 2
+    assert launches(counts=False) == (5 if limit_s is None else 2)
 
 
 def test_a_launch_that_loads_too_long_for_another_has_all_of_the_seconds(play: Play) -> None:
