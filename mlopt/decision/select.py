@@ -9,6 +9,7 @@ from mlopt.decision.dominance import FAR_BELOW
 from mlopt.decision.judge import judge, latency_of
 from mlopt.profiling.diagnostics import wandered
 from mlopt.types.budget import BudgetLine
+from mlopt.types.candidate import PlannedCandidate
 from mlopt.types.decision import Outcome, Rejection, Verdict, worst
 from mlopt.types.estimate import Estimate
 from mlopt.types.measurement import Evidence, MetricResult
@@ -22,9 +23,9 @@ SELECTION_RULE = (
     "that were in it; then the smallest p50 at the first workload, by the ratios paired with the one "
     "whose p50 is smallest over the baseline's; then, among those whose p50 cannot be told from the "
     "smallest (the interval of the paired ratio contains 1, and the ratio is at most 1.02), the fewest "
-    "steps, then one on the baseline's provider, then the smallest artifact and what is up to a tenth "
-    "larger, then the smallest p50. A run-off follows the race "
-    "where candidates were proposed from what was seen: up to four are timed anew whose ratio to the "
+    "steps, then the fewest session settings of its own, then one on the baseline's provider, then the "
+    "smallest artifact and what is up to a tenth larger, then the smallest p50. A run-off follows the "
+    "race where candidates were proposed from what was seen: up to four are timed anew whose ratio to the "
     "smallest p50 is at most 1.1, with an interval that contains 1, until their ratios to the fastest of "
     "them are known to 1%, or a minute is over. A candidate leaves the trial early when another "
     "one that may ship was over 1.05 times faster in so many rounds of five launches, or over 1.1 "
@@ -205,12 +206,17 @@ def _p50(evidence: Evidence) -> float:
 def _simplest(
     ties: Sequence[_Eligible], home: str | None, p50: Callable[[_Eligible], float]
 ) -> _Eligible:
-    """Of those that are as fast the fewest steps, at home, small, and only then the fastest."""
-    least = min((len(e.result.plan.steps), e.result.plan.provider != home) for e in ties)
-    left = [e for e in ties if (len(e.result.plan.steps), e.result.plan.provider != home) == least]
+    """Of those that are as fast what is the least to understand; small; and only then the fastest."""
+    least = min(_to_understand(e.result.plan, home) for e in ties)
+    left = [e for e in ties if _to_understand(e.result.plan, home) == least]
     smallest = min(e.result.size_bytes or 0 for e in left)
     small = [e for e in left if (e.result.size_bytes or 0) <= AS_SMALL * smallest]
     return min(small, key=p50)
+
+
+def _to_understand(plan: PlannedCandidate, home: str | None) -> tuple[int, int, bool]:
+    """Steps, settings that its name says, and whether another provider than the baseline's."""
+    return len(plan.steps), len(plan.choices.keys() & plan.settings.keys()), plan.provider != home
 
 
 def _outcome(result: CandidateResult, budget: Sequence[BudgetLine]) -> Outcome:

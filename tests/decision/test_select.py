@@ -129,6 +129,20 @@ def test_of_as_many_steps_one_on_the_baselines_provider_wins() -> None:
     assert "not certainly faster than here, which is simpler" in reason(choice, "elsewhere")
 
 
+def test_of_as_many_steps_one_without_settings_of_its_own_wins() -> None:
+    def with_threads(name: str, choices: dict[str, object]) -> CandidateResult:
+        found = candidate(name, 1.00, size=100)
+        plan = {"choices": choices, "settings": {"intra_op_threads": 1, "static_shapes": False}}
+        return found.model_copy(update={"plan": found.plan.model_copy(update=plan)})
+
+    plain = candidate("plain", 1.01, size=1000)
+    known = {("plain", "set"): TIED}
+    chosen = chosen_of(with_threads("set", {"intra_op_threads": 1}), plain, known=known)
+    assert chosen.chosen == "plain"
+    # An option of a pass is no setting that whoever deploys it has to keep.
+    assert chosen_of(with_threads("set", {"bits": 8}), plain, known=known).chosen == "set"
+
+
 def test_a_ratio_without_an_interval_tells_little_apart() -> None:
     known = {("simple", "fast"): Estimate(value=1.015)}
     results = candidate("fast", 1.00, steps=2), candidate("simple", 1.015, steps=1)
