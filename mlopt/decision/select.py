@@ -25,9 +25,10 @@ SELECTION_RULE = (
     "smallest (the interval of the paired ratio contains 1, and the ratio is at most 1.02), the fewest "
     "steps, then the fewest session settings of its own, then one on the baseline's provider, then the "
     "smallest artifact and what is up to a tenth larger, then the smallest p50. A run-off follows the "
-    "race where candidates were proposed from what was seen: up to four are timed anew whose ratio to the "
-    "smallest p50 is at most 1.1, with an interval that contains 1, until their ratios to the fastest of "
-    "them are known to 1%, or a minute is over. A candidate leaves the trial early when another "
+    "race where candidates were proposed from what was seen: up to four, among them the one that would be "
+    "chosen without it, are timed anew whose ratio to the smallest p50 is at most 1.1, with an interval "
+    "that contains 1, until their ratios to the fastest of them are known to 1%, or a minute is over. A "
+    "candidate leaves the trial early when another "
     "one that may ship was over 1.05 times faster in so many rounds of five launches, or over 1.1 "
     "times in three, that chance is ruled out; where it loses no less of any metric, over 1.2 times "
     "in two launches or over 1.5 times in one are enough. The chosen one is measured again, with "
@@ -101,12 +102,7 @@ def choose(
         return Choice(None, "no candidate may ship", rejected, (), "FAIL")
     best, raced = _field(eligible)
     field = [e for e in raced if e.result.run_off is not None] or raced
-    fastest = _fastest(field, p50_ratio)
-    ties = [
-        e for e in field if e is fastest or _tied(p50_ratio(e.result.name, fastest.result.name))
-    ]
-    home = next((r.plan.provider for r in results if r.plan.role == "baseline"), None)
-    chosen = _simplest(ties, home, lambda e: p50_ratio(e.result.name, fastest.result.name).value)
+    fastest, ties, chosen = _ranked(field, _home(results), p50_ratio)
     name = chosen.result.name
     slower = tuple(
         _slower(e, chosen if e in ties else fastest, best, p50_ratio)
@@ -116,7 +112,7 @@ def choose(
     tied = tuple(e.result.name for e in ties if e is not chosen)
     which = "may ship" if len(raced) == len(eligible) else KEEPS_ALL
     if len(field) < len(raced):
-        which = "were in the run-off"
+        which = "were in the run-off, by the rounds that they share"
     if tied:
         reason = (
             f"the simplest of the {len(ties)} fastest candidates, whose p50 cannot be told apart"
@@ -136,20 +132,21 @@ def contenders(
 ) -> tuple[str, ...]:
     """Names of those of whom it is open who has the smallest p50, the smallest seen first.
 
+    Of many, the one that would be chosen as it stands is among them.
+
     Takes the arguments of :func:`choose`.
     """
     _, eligible = _sorted_out(results, budget, allow_fallback)
     if not eligible:
         return ()
     _, field = _field(eligible)
-    fastest = _fastest(field, p50_ratio).result.name
-    ratios = {
-        e.result.name: p50_ratio(e.result.name, fastest)
-        for e in field
-        if e.evidence.left_because is None
-    }
+    fastest, _, chosen = _ranked(field, _home(results), p50_ratio)
+    racing = [e.result.name for e in field if e.evidence.left_because is None]
+    ratios = {name: p50_ratio(name, fastest.result.name) for name in racing}
     close = {name: one.value for name, one in ratios.items() if _may_be_as_fast(one, OUT_OF_REACH)}
-    return tuple(sorted(close, key=lambda name: close[name])[:MOST_CONTENDERS])
+    seated = {fastest.result.name, chosen.result.name}
+    seats = sorted(close, key=lambda name: (name not in seated, close[name]))[:MOST_CONTENDERS]
+    return tuple(sorted(seats, key=lambda name: close[name]))
 
 
 def fastest(run: Run) -> list[CandidateResult]:
@@ -163,6 +160,11 @@ def fastest(run: Run) -> list[CandidateResult]:
         and reason_against(result, plan.budget, plan.allow_fallback) is None
     ]
     return [result for _, result in sorted(found, key=lambda one: _p50(one[0]))]
+
+
+def _home(results: Sequence[CandidateResult]) -> str | None:
+    """The baseline's provider."""
+    return next((r.plan.provider for r in results if r.plan.role == "baseline"), None)
 
 
 def _sorted_out(
@@ -188,30 +190,30 @@ def _field(eligible: Sequence[_Eligible]) -> tuple[Outcome, list[_Eligible]]:
     return best, [e for e in eligible if e.outcome == best]
 
 
-def _fastest(field: Sequence[_Eligible], p50_ratio: Ratio) -> _Eligible:
-    """The smallest p50: who met in the same rounds is compared in these.
+def _ranked(
+    field: Sequence[_Eligible], home: str | None, p50_ratio: Ratio
+) -> tuple[_Eligible, list[_Eligible], _Eligible]:
+    """The fastest, it with all that cannot be told from it, and the simplest of these.
 
-    A ratio of two ratios over the baseline carries the baseline's noise as well.
+    Who met in the same rounds is compared in these: a ratio of two ratios over the baseline carries
+    the baseline's noise as well.
     """
     first = min(field, key=lambda e: e.p50).result.name
-    return min(field, key=lambda e: p50_ratio(e.result.name, first).value)
+    fastest = min(field, key=lambda e: p50_ratio(e.result.name, first).value)
+    ratios = [(e, p50_ratio(e.result.name, fastest.result.name)) for e in field]
+    ties = [(e, ratio) for e, ratio in ratios if e is fastest or _tied(ratio)]
+    least = min(_to_understand(e.result.plan, home) for e, _ in ties)
+    left = [one for one in ties if _to_understand(one[0].result.plan, home) == least]
+    smallest = min(e.result.size_bytes or 0 for e, _ in left)
+    small = [one for one in left if (one[0].result.size_bytes or 0) <= AS_SMALL * smallest]
+    simplest, _ = min(small, key=lambda one: one[1].value)
+    return fastest, [e for e, _ in ties], simplest
 
 
 def _p50(evidence: Evidence) -> float:
     """Over the baseline's, which is in every trial: only that compares across trials."""
     first = evidence.measurements[0]
     return first.p50_ms.value if first.p50_ratio is None else first.p50_ratio.value
-
-
-def _simplest(
-    ties: Sequence[_Eligible], home: str | None, p50: Callable[[_Eligible], float]
-) -> _Eligible:
-    """Of those that are as fast what is the least to understand; small; and only then the fastest."""
-    least = min(_to_understand(e.result.plan, home) for e in ties)
-    left = [e for e in ties if _to_understand(e.result.plan, home) == least]
-    smallest = min(e.result.size_bytes or 0 for e in left)
-    small = [e for e in left if (e.result.size_bytes or 0) <= AS_SMALL * smallest]
-    return min(small, key=p50)
 
 
 def _to_understand(plan: PlannedCandidate, home: str | None) -> tuple[int, int, bool]:

@@ -430,7 +430,10 @@ def test_after_a_run_off_the_choice_is_between_those_that_were_in_it() -> None:
         known=known,
     )
     assert choice.chosen == "n1"
-    assert choice.reason == "the smallest p50 of 2 candidates that were in the run-off"
+    assert (
+        choice.reason
+        == "the smallest p50 of 2 candidates that were in the run-off, by the rounds that they share"
+    )
     assert reason(choice, "n0") == "1.05 times the p50 of n1 (1.03 to 1.07)"
     assert reason(choice, "n2") == (
         "was not among the closest, which were in the run-off; 0.99 times the p50 of n1 "
@@ -459,6 +462,18 @@ def test_only_the_closest_are_in_the_run_off() -> None:
     }
     found = contenders_of(*(candidate(n, 1 + i / 100) for i, n in enumerate(names)), known=known)
     assert found == ("n0", "n1", "n2", "n3")
+
+
+def test_the_one_that_would_be_chosen_without_a_run_off_is_in_it() -> None:
+    names = [f"n{i}" for i in range(6)]
+    results = [candidate(n, 1 + i / 1000, steps=1 if n == "n5" else 2) for i, n in enumerate(names)]
+    known = {
+        (name, "n0"): Estimate(value=1 + i / 1000, low=0.98, high=1.04)
+        for i, name in enumerate(names)
+        if i
+    }
+    assert choose(results, (P50,), False, ratios(results, known)).chosen == "n5"
+    assert contenders_of(*results, known=known) == ("n0", "n1", "n2", "n5")
 
 
 def test_the_rule_that_stands_in_the_plan_names_what_it_decides_by() -> None:
