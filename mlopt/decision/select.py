@@ -25,10 +25,11 @@ SELECTION_RULE = (
     "smallest (the interval of the paired ratio contains 1, and the ratio is at most 1.02), the fewest "
     "steps, then the fewest session settings of its own, then one on the baseline's provider, then the "
     "smallest artifact and what is up to a tenth larger, then the smallest p50. A run-off follows the "
-    "race where candidates were proposed from what was seen: up to four, among them the one that would be "
-    "chosen without it, are timed anew whose ratio to the smallest p50 is at most 1.1, with an interval "
-    "that contains 1, until their ratios to the fastest of them are known to 1%, or a minute is over. A "
-    "candidate leaves the trial early when another "
+    "race where the plan refines: up to four, among them the one that would be chosen without it, are "
+    "timed anew whose ratio to the smallest p50 is at most 1.1, with an interval that contains 1, until "
+    "their ratios to the fastest of them are known to 1%, or a minute beside loading, the launches of the "
+    "plan or the time allowed are over; with fewer than three launches, where the plan has as many, it "
+    "counts for nothing. A candidate leaves the trial early when another "
     "one that may ship was over 1.05 times faster in so many rounds of five launches, or over 1.1 "
     "times in three, that chance is ruled out; where it loses no less of any metric, over 1.2 times "
     "in two launches or over 1.5 times in one are enough. The chosen one is measured again, with "
@@ -141,10 +142,12 @@ def contenders(
         return ()
     _, field = _field(eligible)
     fastest, _, chosen = _ranked(field, _home(results), p50_ratio)
-    racing = [e.result.name for e in field if e.evidence.left_because is None]
+    seated = {fastest.result.name, chosen.result.name}
+    racing = [
+        e.result.name for e in field if e.evidence.left_because is None or e.result.name in seated
+    ]
     ratios = {name: p50_ratio(name, fastest.result.name) for name in racing}
     close = {name: one.value for name, one in ratios.items() if _may_be_as_fast(one, OUT_OF_REACH)}
-    seated = {fastest.result.name, chosen.result.name}
     seats = sorted(close, key=lambda name: (name not in seated, close[name]))[:MOST_CONTENDERS]
     return tuple(sorted(seats, key=lambda name: close[name]))
 

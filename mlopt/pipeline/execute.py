@@ -244,14 +244,13 @@ def _run_off(tools: Tools, artifacts: dict[str, Artifact]) -> None:
     run, plan = recorder.run, recorder.run.plan
     if plan.refinement.is_empty or not run.baseline.is_timed or run.baseline.failure is not None:
         return
-    if any(one.run_off is not None for one in run.candidates):
-        return  # a run that goes on
-    names = contenders(run.candidates, plan.budget, plan.allow_fallback, _ratio(recorder))
-    if len(names) < 2 or deadline.passed(deadline.moment):
-        return
-    _have(tools, artifacts, names)
+    held = any(one.run_off is not None for one in run.candidates)  # a run that goes on
+    names: tuple[str, ...] = ()
+    if not held and not deadline.passed(deadline.moment):
+        names = contenders(run.candidates, plan.budget, plan.allow_fallback, _ratio(recorder))
+        _have(tools, artifacts, names)
     with recorder.timing("time"):
-        tools.timer.run_off(artifacts, names, RUN_OFF_S)
+        tools.timer.run_off(artifacts, [name for name in names if name in artifacts], RUN_OFF_S)
 
 
 def _ratio(recorder: Recorder) -> Ratio:
@@ -259,11 +258,22 @@ def _ratio(recorder: Recorder) -> Ratio:
 
 
 def _have(tools: Tools, artifacts: dict[str, Artifact], names: Iterable[str]) -> None:
-    """Takes out of the cache what a run that goes on knows of, and nobody proposed again."""
-    for name in set(names) - artifacts.keys():
-        steps = tools.recorder.run.candidate(name).plan.steps
-        built = tools.builder.build(steps, lambda: tools.limits, lambda message, done: None)
-        artifacts[name] = built.artifact
+    """Takes out of the cache what a run that goes on knows of, and nobody proposed again.
+
+    Whoever is there no more, and cannot be built again, has failed.
+    """
+    recorder, deadline = tools.recorder, tools.deadline
+    for name in sorted(set(names) - artifacts.keys()):
+        try:
+            built = tools.builder.build(
+                recorder.run.candidate(name).plan.steps,
+                lambda: deadline.limits(tools.limits, deadline.moment),
+                recorder.teller("build", name, 0.0, 1.0),
+            )
+        except MloptError as e:
+            recorder.fail(name, failure_of("build", e))
+        else:
+            artifacts[name] = built.artifact
 
 
 def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:
@@ -277,6 +287,8 @@ def _decide(tools: Tools, artifacts: dict[str, Artifact]) -> Decision:
     if choice.chosen is None:
         return none_may_ship(run, choice)
     _have(tools, artifacts, [choice.chosen])
+    if choice.chosen not in artifacts:
+        return _decide(tools, artifacts)
     chosen = artifacts[choice.chosen]
     recorder.directory.write_model(chosen, session_settings(recorder.run.candidate(choice.chosen)))
     _confirm(tools, artifacts, choice.chosen)

@@ -19,7 +19,13 @@ from mlopt.pipeline.quality import stage_of, stem
 from mlopt.pipeline.recorder import Recorder
 from mlopt.profiling.launch import Contestant, Observed, Setting
 from mlopt.profiling.samples import Samples
-from mlopt.profiling.stopping import BetweenContenders, ByPrecision, Referee, confidence_of
+from mlopt.profiling.stopping import (
+    LEAST_LAUNCHES,
+    BetweenContenders,
+    ByPrecision,
+    Referee,
+    confidence_of,
+)
 from mlopt.profiling.summary import summarize
 from mlopt.profiling.trial import TrialEnd, run_trial
 from mlopt.store.arrays import write_array
@@ -49,20 +55,21 @@ class _Kind(NamedTuple):
         split: Where inputs come from.
         phase: For the progress display.
         seed: Added to the plan's, so that inputs are drawn anew.
-        scored: Whether the answers are evidence of this trial too.
         prefix: Before what the progress display says.
+        decides_only: Nothing but the workload that decides is timed, for so long as it takes beside
+            loading; the answers are no evidence of this trial.
     """
 
     split: str
     phase: Phase
     seed: int
-    scored: bool = True
     prefix: str = ""
+    decides_only: bool = False
 
 
 _KINDS: Mapping[EvidenceKind, _Kind] = {
     "selection": _Kind("selection", "time", 0),
-    "run_off": _Kind("selection", "time", 2, scored=False, prefix="run-off: "),
+    "run_off": _Kind("selection", "time", 2, prefix="run-off: ", decides_only=True),
     "confirmation": _Kind("holdout", "confirm", 1),
 }
 
@@ -74,7 +81,7 @@ class _Work(NamedTuple):
     qualities: Mapping[str, Quality]
     where: EvidenceKind
     seconds: float | None
-    contenders: Collection[str]
+    contenders: Collection[str] = ()
 
 
 @dataclass
@@ -113,7 +120,6 @@ class Timer:
         where: EvidenceKind,
         *,
         rivals: Sequence[str] = (),
-        contenders: Collection[str] = (),
         seconds: float | None = None,
     ) -> None:
         """Times every candidate in ``artifacts`` and puts the evidence into the run.
@@ -126,37 +132,42 @@ class Timer:
             qualities: What each one answered.
             where: What the evidence is for.
             rivals: Of those in ``artifacts``, who was timed before and goes on.
-            contenders: Of those in ``artifacts``, whom a run-off is between.
             seconds: At most, beside the schedule's own limit; as that, from when all have loaded.
         """
-        work = _Work(artifacts, qualities, where, seconds, contenders)
+        work = _Work(artifacts, qualities, where, seconds)
         for heat in self._heats(artifacts):
-            trial = self._trial(where, heat, rivals)
-            why = INTERRUPTED
-            try:
-                why = self._run(trial, heat, work).stopped_because
-            finally:
-                self._record(trial, heat, work, why)
-            if where != "selection":
-                self._checkpoint(trial.name).remove()
+            self._time(heat, work, rivals)
+
+    def _time(self, heat: list[str], work: _Work, rivals: Sequence[str] = ()) -> None:
+        trial = self._trial(work.where, heat, rivals)
+        why = INTERRUPTED
+        try:
+            why = self._run(trial, heat, work).stopped_because
+        finally:
+            self._record(trial, heat, work, why)
+        if work.where != "selection":
+            self._checkpoint(trial.name).remove()
 
     def run_off(
         self, artifacts: dict[str, Artifact], contenders: Sequence[str], seconds: float
     ) -> None:
         """Times a few once more, in a trial of their own, beside the baseline alone.
 
+        There is none between fewer than two, or where they do not fit in memory together: only who
+        meets in a round is compared well. Nor is there evidence of one that tells too little: with
+        few launches, or that fewer than two came through.
+
         Args:
             artifacts: By the name of the candidate, the baseline's among them.
-            contenders: Who is to be told apart, the fastest first. Those that do not fit in memory
-                beside the earlier ones are left out: only who meets in a round is compared well.
+            contenders: Who is to be told apart.
             seconds: At most, beside what loading takes.
         """
         known = dict.fromkeys((self._recorder.run.baseline.name, *contenders))
-        heat, *_ = self._heats({name: artifacts[name] for name in known})
-        racing = [name for name in contenders if name in heat]
-        if len(racing) > 1:
-            together = {name: artifacts[name] for name in heat}
-            self.time(together, {}, "run_off", contenders=racing, seconds=seconds)
+        heats = self._heats({name: artifacts[name] for name in known})
+        if len(contenders) > 1 and len(heats) == 1:
+            self._time(heats[0], _Work(artifacts, {}, "run_off", seconds, contenders))
+        # There may be one from before a cut, of a run that goes on without it.
+        self._checkpoint("run_off").remove()
 
     def close(self) -> None:
         """Ends the selection: nobody joins its trials any more."""
@@ -204,7 +215,7 @@ class Timer:
             }
         )
         kind = _KINDS[work.where]
-        workloads = run.plan.workloads if work.where != "run_off" else run.plan.workloads[:1]
+        workloads = run.plan.workloads[:1] if kind.decides_only else run.plan.workloads
         seconds = min(run.plan.schedule.max_seconds, work.seconds or math.inf)
         for name in heat:
             trial.observed.setdefault(name, Observed())
@@ -217,7 +228,7 @@ class Timer:
             seed=run.plan.seed + kind.seed,
             deadline=self._moment(work.where),
             seconds=seconds,
-            loading_counts=work.where != "run_off",
+            loading_counts=not kind.decides_only,
         )
         contestants = [
             Contestant(n, stage_of(run.candidate(n).plan, work.artifacts[n])) for n in heat
@@ -275,11 +286,14 @@ class Timer:
     ) -> None:
         run = self._recorder.run
         baseline = run.baseline.name
+        evident = (
+            heat if work.where != "run_off" else _evident(trial, work.contenders, baseline, run)
+        )
         for name in heat:
             seen = trial.observed.get(name, Observed())
-            if seen.failure is not None:
+            if seen.failure is not None and (work.where != "run_off" or name in work.contenders):
                 self._recorder.fail(name, seen.failure)
-            if not any(seen.samples.values()):
+            if name not in evident or not any(seen.samples.values()):
                 continue
             evidence = summarize(
                 seen,
@@ -290,7 +304,7 @@ class Timer:
                 run_dir=self._recorder.directory.path,
                 file_stem=stem(self._recorder, name),
                 seed=run.plan.seed,
-                quality=work.qualities.get(name) if _KINDS[work.where].scored else None,
+                quality=work.qualities.get(name),
                 confidence=confidence_of(run.plan.schedule),
             )
             before = getattr(run.candidate(name), work.where)
@@ -320,6 +334,21 @@ class Timer:
     def _memory(self, name: str, artifacts: dict[str, Artifact]) -> float:
         runtime = RUNTIME_BYTES.get(self._recorder.run.candidate(name).plan.runner, 0)
         return runtime + MODEL_COPIES * artifacts[name].manifest.size_bytes
+
+
+def _evident(trial: Trial, contenders: Collection[str], baseline: str, run: Run) -> Collection[str]:
+    """Whose samples of a run-off are evidence: those that came through it, and nobody's of a few."""
+    size = run.plan.workloads[0].batch_size
+    came_through = {
+        name: len({launch for launch, *_ in seen.samples[size].blocks.tolist()})
+        for name, seen in trial.observed.items()
+        if seen.failure is None and size in seen.samples
+    }
+    left = [name for name in contenders if name in came_through]
+    least = min(LEAST_LAUNCHES, run.plan.schedule.launches)
+    if len(left) < 2 or baseline not in came_through:
+        return ()
+    return came_through if min(came_through.values()) >= least else ()
 
 
 def trials_of(run: Run, field: EvidenceKind) -> set[str]:

@@ -89,8 +89,8 @@ class Setting(NamedTuple):
         deadline: Value of ``time.monotonic()`` after which no block begins; None: no limit.
         seconds: The same, counted from when the first launch has loaded and run its pilots. To load
             many takes long; counted from before it, the time might be over before anybody is timed.
-        loading_counts: Whether later launches load on those seconds as well.
-        limit: What ``deadline`` was before the seconds began to count.
+        loading_counts: Whether later launches load on those ``seconds`` as well; only with these.
+        moment: What ``deadline`` was before the seconds began to count: nothing moves it.
         least_rounds: In each launch, however short the time is.
         open_together: Start the workers at once: sooner done, and cold starts mean nothing.
     """
@@ -106,7 +106,7 @@ class Setting(NamedTuple):
     least_rounds: int = 1
     open_together: bool = False
     loading_counts: bool = True
-    limit: float | None = None
+    moment: float | None = None
 
     def expired(self) -> bool:
         """Whether the time limit is reached."""
@@ -116,20 +116,20 @@ class Setting(NamedTuple):
         """The same, with the seconds counted from now."""
         if self.seconds is None:
             return self
-        started = self._replace(seconds=None, limit=self.deadline)
+        started = self._replace(seconds=None, moment=self.deadline)
         return started._until(time.monotonic() + self.seconds)
 
     def while_loading(self) -> Setting:
-        """The same for as long as a launch loads, which only the limit ends where it is not counted."""
+        """The same for as long as a launch loads: where that does not count, only the moment ends it."""
         started = self.seconds is None
-        return self if self.loading_counts or not started else self._replace(deadline=self.limit)
+        return self if self.loading_counts or not started else self._replace(deadline=self.moment)
 
     def later(self, seconds: float) -> Setting:
-        """The same, with so much more time, but for the limit."""
+        """The same, with so much more time, up to the moment."""
         return self if self.deadline is None else self._until(self.deadline + seconds)
 
     def _until(self, end: float) -> Setting:
-        return self._replace(deadline=end if self.limit is None else min(end, self.limit))
+        return self._replace(deadline=end if self.moment is None else min(end, self.moment))
 
     def left_s(self, estimate: float) -> float:
         """Seconds until the trial ends: as estimated, or at the deadline."""

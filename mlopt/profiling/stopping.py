@@ -159,13 +159,12 @@ class BetweenContenders:
 
     def after_launch(self, seen: Seen, launches: int) -> Ruling:
         """Stops after the least number of launches, as soon as precision allows."""
-        rounds = [
-            sizes[self._batch_size].block_medians()
-            for name, sizes in seen.items()
-            if name in self._contenders and sizes.get(self._batch_size)
-        ]
-        if len(rounds) < 2:
-            return Ruling("one contender was left")
+        racing = [sizes for name, sizes in seen.items() if name in self._contenders]
+        if len(racing) < 2:
+            return Ruling("fewer than two contenders were left")
+        if not all(sizes.get(self._batch_size) for sizes in racing):
+            return Ruling()
+        rounds = [sizes[self._batch_size].block_medians() for sizes in racing]
         fastest = min(rounds, key=lambda one: self._ratio(one, rounds[0]).value)
         width = max(half_width(self._ratio(one, fastest)) for one in rounds if one is not fastest)
         known = f"p50 ratios to the fastest to {_percent(width)}"

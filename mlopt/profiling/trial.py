@@ -96,7 +96,7 @@ class _Trial:
         self.start = time.monotonic()
         self.begun = 0
         self.rounds = setting.schedule.rounds
-        self.launch_s = 0.0
+        self.launch_s = self.uncounted_s = 0.0
         self.cut = False
         self.words = ""
 
@@ -108,9 +108,9 @@ class _Trial:
         with ExitStack() as stack:
             heat = Launch(number, self.setting.while_loading(), self.observed, self.counts, stack)
             heat.open(alive, self._tell)
-            uncounted_s = 0.0 if self.setting.loading_counts else time.monotonic() - began
+            self.uncounted_s = 0.0 if self.setting.loading_counts else time.monotonic() - began
             if self.begun > 1:
-                self.setting = self.setting.later(uncounted_s)
+                self.setting = self.setting.later(self.uncounted_s)
             heat.setting = self.setting = self.setting.once_loaded()
             if self.setting.deadline is not None and number < self.setting.schedule.launches:
                 self.rounds = self._affordable_rounds(began, number, heat)
@@ -125,7 +125,7 @@ class _Trial:
             for name in heat.workers:
                 self.observed[name].vitals.append(vitals)
             heat.finish()
-        self.launch_s = time.monotonic() - began - uncounted_s
+        self.launch_s = time.monotonic() - began
 
     def ruling(self, launches: int) -> str | None:
         """Why the trial is over after so many launches; None: it goes on."""
@@ -167,7 +167,12 @@ class _Trial:
         """Whether a launch beyond the least number would not end before the deadline."""
         if self.setting.deadline is None or launches < self.setting.schedule.launches:
             return False
-        return self.referee is not None and time.monotonic() + self.launch_s > self.setting.deadline
+        end = time.monotonic() + self.launch_s
+        moment = self.setting.moment
+        too_late = end - self.uncounted_s > self.setting.deadline or (
+            moment is not None and end > moment
+        )
+        return self.referee is not None and too_late
 
     def _affordable_rounds(self, began: float, launch: int, heat: Launch) -> int:
         """Rounds for this launch so that all launches that are planned fit before the deadline.
@@ -179,7 +184,9 @@ class _Trial:
         launches = self.setting.schedule.launches - launch
         each = (self.setting.deadline - began) / launches - (opened - began)
         if not self.setting.loading_counts:
-            each = (self.setting.deadline - opened) / launches
+            each, moment = (self.setting.deadline - opened) / launches, self.setting.moment
+            if moment is not None:
+                each = min(each, (moment - began) / launches - (opened - began))
         if self.begun == 1 and self.referee is not None and len(heat.workers) > SCREENED:
             rest = self.setting.deadline - opened
             # What is left for a second launch must be more than its loading may take.

@@ -464,6 +464,19 @@ def test_only_the_closest_are_in_the_run_off() -> None:
     assert found == ("n0", "n1", "n2", "n3")
 
 
+def test_who_left_the_race_is_in_the_run_off_only_where_it_would_be_chosen() -> None:
+    def left(result: CandidateResult) -> CandidateResult:
+        assert result.selection is not None
+        seen = result.selection.model_copy(update={"left_because": "slower than another"})
+        return result.model_copy(update={"selection": seen})
+
+    known = {("a", "b"): TIED}
+    a, b = candidate("a", 1.01, steps=2), candidate("b", 1.0, steps=2)
+    assert contenders_of(left(a), b, known=known) == ("b",)
+    assert contenders_of(left(candidate("a", 1.01)), b, known=known) == ("b", "a")
+    assert contenders_of(a, left(b), known=known) == ("b", "a")
+
+
 def test_the_one_that_would_be_chosen_without_a_run_off_is_in_it() -> None:
     names = [f"n{i}" for i in range(6)]
     results = [candidate(n, 1 + i / 1000, steps=1 if n == "n5" else 2) for i, n in enumerate(names)]

@@ -48,6 +48,11 @@ def test_a_confirmation_leaves_time_for_the_load_where_one_follows() -> None:
     assert Deadline(None).confirmation(loads=True) is None
 
 
+def test_a_run_off_leaves_most_of_the_time_for_the_confirmation() -> None:
+    assert Deadline(100.0 + REPORT_S, Clock()).run_off() == 130
+    assert Deadline(None).run_off() is None
+
+
 @pytest.mark.parametrize(
     ("own", "left", "expected"), [(1800.0, 10.0, 10.0), (5.0, 10.0, 5.0), (None, 10.0, 10.0)]
 )

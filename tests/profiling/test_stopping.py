@@ -90,7 +90,9 @@ def test_a_run_off_is_about_the_ratios_to_the_fastest_whoever_was_named_first() 
 def test_a_run_off_is_over_when_one_contender_is_left() -> None:
     seen = {"a": pair(3)["a"], "b": {1: Samples()}, "fp32": pair(3)["b"]}
     referee = BetweenContenders(Schedule(), ("a", "b", "gone"), 1, seed=0)
-    assert referee.after_launch(seen, 3).stop == "one contender was left"
+    assert referee.after_launch(seen, 3).stop is None, "b has not fallen out"
+    del seen["b"]
+    assert referee.after_launch(seen, 3).stop == "fewer than two contenders were left"
 
 
 def test_where_the_difference_lies_never_ends_a_trial() -> None:

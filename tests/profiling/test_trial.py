@@ -515,6 +515,16 @@ def test_seconds_may_be_without_what_later_launches_load(play: Play, limit_s: fl
     assert launches(counts=False) == (5 if limit_s is None else 2)
 
 
+def test_launches_fit_before_a_deadline_that_loading_does_not_move(play: Play) -> None:
+    # Each launch loads for 6 s, and a round takes 0.24 s.
+    scripts = {name: Script({1: 10 * MS}, load_s=3.0) for name in ("a", "b")}
+    more = {"time_s": 40.0, "seconds": 60.0, "loading_counts": False}
+    end, theatre = play(scripts, launches=5, rounds=200, **more)
+    rounds = [launch for launch, _ in keys(end.observed["a"])]
+    assert min(rounds.count(launch) for launch in range(5)) > 1
+    assert theatre.now <= 1000 + 40 + 0.3
+
+
 def test_a_launch_that_loads_too_long_for_another_has_all_of_the_seconds(play: Play) -> None:
     class Watches:
         def after_launch(self, seen: Seen, launches: int) -> Ruling:
