@@ -109,11 +109,7 @@ class ByPrecision:
         known = f"{self._subject(blocks)} to {_percent(p50)}, p99 to {_percent(p99)}"
         reached = p50 <= schedule.p50_precision and p99 <= schedule.p99_precision
         asked = f"asked: {_percent(schedule.p50_precision)} and {_percent(schedule.p99_precision)}"
-        if reached and launches >= schedule.launches:
-            return Ruling(f"the asked precision is reached: {known} ({asked})", known)
-        if launches >= schedule.most_launches:
-            return Ruling(f"the most launches are done: {known} ({asked})", known)
-        return Ruling(None, known)
+        return _ruling(schedule, launches, reached, known, asked)
 
     def _subject(self, blocks: Mapping[str, Samples]) -> str:
         return "p50 ratios" if self._baseline in blocks and len(blocks) > 1 else "p50"
@@ -169,11 +165,7 @@ class BetweenContenders:
         width = max(half_width(self._ratio(one, fastest)) for one in rounds if one is not fastest)
         known = f"p50 ratios to the fastest to {_percent(width)}"
         asked = f"asked: {_percent(RUN_OFF_PRECISION)}"
-        if width <= RUN_OFF_PRECISION and launches >= self._schedule.launches:
-            return Ruling(f"the asked precision is reached: {known} ({asked})", known)
-        if launches >= self._schedule.most_launches:
-            return Ruling(f"the most launches are done: {known} ({asked})", known)
-        return Ruling(None, known)
+        return _ruling(self._schedule, launches, width <= RUN_OFF_PRECISION, known, asked)
 
     def _ratio(self, one: stats.Rounds, other: stats.Rounds) -> Estimate:
         return stats.paired_p50_ratio(
@@ -183,6 +175,15 @@ class BetweenContenders:
             resamples=RESAMPLES,
             confidence=confidence_of(self._schedule),
         )
+
+
+def _ruling(schedule: Schedule, launches: int, reached: bool, known: str, asked: str) -> Ruling:
+    """Over with the asked precision, after the least launches; without it, after the most."""
+    if reached and launches >= schedule.launches:
+        return Ruling(f"the asked precision is reached: {known} ({asked})", known)
+    if launches >= schedule.most_launches:
+        return Ruling(f"the most launches are done: {known} ({asked})", known)
+    return Ruling(None, known)
 
 
 def half_width(estimate: Estimate) -> float:

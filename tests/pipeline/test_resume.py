@@ -15,7 +15,7 @@ import pytest
 
 from mlopt import api
 from mlopt.errors import ConfigError, RunError
-from mlopt.pipeline.timing import Checkpoint
+from mlopt.pipeline.checkpoint import Checkpoint
 from mlopt.profiling.samples import Samples
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ import yaml
 
 from mlopt import api, stats
 from mlopt.pipeline import execute, proposing, timing
+from mlopt.pipeline.checkpoint import Checkpoint
 from mlopt.pipeline.ratios import p50_ratio_between
-from mlopt.pipeline.timing import Checkpoint
 from mlopt.profiling.launch import Setting
 from mlopt.profiling.samples import Samples
 from mlopt.profiling.stopping import confidence_of
